@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs; a second call is fast.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Idle torch threads must sleep, not spin: beside any busy process spinning slows both several times.
+export OMP_WAIT_POLICY := PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test lint types contracts unit readme wheel docs-figures benchmarks real clean
+
+demo: $(VENV)/.ready
+	$(BIN)/operando demo
+
+test: lint types contracts unit readme wheel
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+contracts: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.ready
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+readme: $(VENV)/.ready
+	$(BIN)/python tests/run_readme.py README.md
+
+wheel: $(VENV)/.ready
+	$(BIN)/python tests/smoke_wheel.py
+
+# The real cell of the data folder (OPERANDO_DATA, or ../shared/data).
+real: $(VENV)/.ready
+	$(BIN)/operando run examples/cylindrical-cell.yaml
+
+benchmarks: $(VENV)/.ready
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
