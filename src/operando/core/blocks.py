@@ -83,17 +83,26 @@ def label_counts(labels: xr.DataArray | np.ndarray, *, where: str = "labels") ->
             "Convert it with .astype('uint8') after checking that no id exceeds 254."
         )
     if isinstance(data, np.ndarray):
-        return np.bincount(data.ravel(), minlength=256).astype(np.int64)
+        return _count(data)
     import dask.array as da
 
     counts = da.map_blocks(
-        lambda block: np.bincount(block.ravel(), minlength=256).reshape((1,) * (data.ndim - 1) + (256,)),
+        lambda block: _count(block).reshape((1,) * (data.ndim - 1) + (256,)),
         data,
         dtype=np.int64,
         chunks=tuple((1,) * n for n in data.numblocks[:-1]) + ((256,) * data.numblocks[-1],),
         meta=np.empty((0,) * data.ndim, dtype=np.int64),
     )
-    return np.asarray(counts.reshape(-1, 256).sum(axis=0).compute(), dtype=np.int64)
+    leading = tuple(range(data.ndim - 1))
+    return np.asarray(counts.sum(axis=leading).compute(), dtype=np.int64).reshape(-1, 256).sum(axis=0)
+
+
+def _count(block: np.ndarray) -> np.ndarray:
+    # bincount copies what it counts to eight bytes per voxel, hence piece by piece.
+    flat, counts, step = block.ravel(), np.zeros(256, dtype=np.int64), 1 << 22
+    for start in range(0, flat.size, step):
+        counts += np.bincount(flat[start : start + step], minlength=256)
+    return counts
 
 
 def distinct_labels(labels: xr.DataArray | np.ndarray, *, where: str = "labels") -> np.ndarray:

@@ -1,0 +1,69 @@
+"""``operando``: one grammar for everything, a recipe and a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+# Idle torch threads must sleep, not spin; this has to be set before torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import typer
+
+import operando
+from operando.cli import check, convert, demo, estimate, info, new, report, run
+from operando.cli.console import complain, options
+from operando.core.errors import OperandoError
+
+app = typer.Typer(
+    name="operando",
+    help="Where the lithium is in a working battery, where it went, and where it will grow next.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with 'operando demo', then 'operando new cell-ct run.yaml'.",
+)
+for verb in (demo, info, convert, new, check, estimate, run, report):
+    app.command(name=verb.__name__.rpartition(".")[2])(verb.command)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"operando {operando.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _everywhere(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    options.verbose = verbose
+
+
+def main() -> None:
+    """Entry point: exit 0 done, 1 failed, 2 bad usage; no traceback for a user's mistake unless -v."""
+    try:
+        app()
+    except OperandoError as error:
+        if options.verbose:
+            traceback.print_exc()
+        complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain("stopped. Finished steps are kept: repeat the command to go on.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
