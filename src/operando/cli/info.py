@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
@@ -20,18 +21,39 @@ def command(
     if as_json:
         print_json(found)
         return
-    print(f"{found['path']}  ({found['format']})")
-    if found.get("shape") is not None:
-        dims = found["dims"]
-        print(f"  shape    {' x '.join(f'{d} {n}' for d, n in zip(dims, found['shape'], strict=True))}")
-        print(f"  type     {found['dtype']}, {size(found['bytes'])} in memory")
-        for dim, axis in found.get("axes", {}).items():
-            print(f"  {dim:<8} {axis}")
-    for line in found.get("notes", []):
-        print(f"  note     {line}")
-    if found.get("datasets"):
-        print("  data sets")
-        for item in found["datasets"]:
-            print(f"    {item['path']}  {tuple(item['shape'])} {item['dtype']}")
-    for line in found.get("missing", []):
-        print(f"  missing  {line}")
+    for line in lines(found):
+        print(line)
+
+
+def lines(about: dict[str, Any]) -> Iterator[str]:
+    """What ``describe`` found, for people."""
+    inside = f"#{about['dataset']}" if about["dataset"] else ""
+    yield f"{about['path']}{inside}  ({about['reader']})"
+    if about["shape"] is not None:
+        shape = " x ".join(f"{dim} {count}" for dim, count in zip(about["dims"], about["shape"], strict=True))
+        yield f"  shape    {shape or 'one value'}"
+        unit = f" in {about['units']}" if about["units"] not in (None, "1") else ""
+        yield f"  values   {about['dtype']}{unit}, {size(about['bytes'])} in memory"
+        if any(unit != "px" for unit in about["voxel_units"].values()):
+            voxel = " x ".join(
+                f"{dim} {step:.6g} {about['voxel_units'][dim]}" for dim, step in about["voxel_size"].items() if step
+            )
+            yield f"  voxel    {voxel}"
+        if about["extent_um"]:
+            yield "  extent   " + " x ".join(f"{dim} {extent:.6g} um" for dim, extent in about["extent_um"].items())
+        if about["t"]:
+            t = about["t"]
+            yield f"  time     {t['n']} scans from {t['first']:.6g} to {t['last']:.6g} {t['units']}"
+        for name, axis in about["coords"].items():
+            yield f"  axis     {name} [{axis['units']}] along {', '.join(axis['dims']) or 'nothing'}"
+        if about["chunks"]:
+            yield f"  chunks   {' x '.join(map(str, about['chunks']))}"
+        if about["phases"]:
+            yield "  phases   " + ", ".join(f"{number} {name}" for name, number in about["phases"].items())
+    if len(about["datasets"]) > 1:
+        yield "  data sets (name one as FILE#/path)"
+        for item in about["datasets"]:
+            role = f"  {item['role']}" if item.get("role") else ""
+            yield f"    {item['path']}  {tuple(item['shape'])} {item['dtype']}{role}"
+    for sentence in about["missing"]:
+        yield f"  missing  {sentence}"

@@ -255,7 +255,7 @@ def axis_spacing(image: xr.DataArray, dim: str, *, where: str = "image") -> tupl
 
 def voxel_volume(image: xr.DataArray, *, where: str = "image") -> float:
     """Volume of one voxel in um3; all of ``z, y, x`` must be there and calibrated."""
-    require_dims(image, SPACE, where=where)
+    require_dims(image, SPACE, where=where, optional=[dim for dim in DIMS if dim not in SPACE])
     return float(np.prod(list(spacing(image, where=where).values())))
 
 

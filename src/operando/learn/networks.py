@@ -1,0 +1,164 @@
+"""Networks by name: a small residual U-Net that trains in a minute on a laptop, and the one of Huang 2023."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from operando.core.errors import InputError, nearest, require
+
+
+@dataclass(frozen=True)
+class NetworkDesign:
+    """A residual U-Net as numbers.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Feature channels of each level, finest first.
+    strides : tuple of int
+        Downsampling into each level; one fewer than ``channels`` or, as in MONAI, the finest level
+        may itself be strided.
+    dropout : float
+        Fraction of features dropped in training, in [0, 1).
+    patch : tuple of int
+        Rows and columns of the patches it is meant for, in voxels.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    dropout: float = 0.0
+    patch: tuple[int, int] = (160, 128)
+
+    def __post_init__(self) -> None:
+        if len(self.channels) < 2 or len(self.strides) != len(self.channels) - 1:
+            raise InputError(
+                "NetworkDesign: at least two levels and one stride fewer than levels are needed, got "
+                f"channels {self.channels} and strides {self.strides}. Make strides one shorter than channels."
+            )
+        if min(self.channels) < 1 or not set(self.strides) <= {1, 2} or not 0 <= self.dropout < 1:
+            raise InputError(
+                "NetworkDesign: channels must be positive, strides 1 or 2 and dropout in [0, 1), got "
+                f"{self.channels}, {self.strides}, {self.dropout}. Start from network_design('small')."
+            )
+        if len(self.patch) != 2 or any(size < self.factor or size % self.factor for size in self.patch):
+            raise InputError(
+                f"NetworkDesign: both sides of a patch must be multiples of {self.factor}, the product of the strides, "
+                f"got {self.patch}. Round them up."
+            )
+
+    @property
+    def factor(self) -> int:
+        """Sides of an input must be multiples of this."""
+        product = 1
+        for stride in self.strides:
+            product *= stride
+        return product
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> NetworkDesign:
+        """Inverse of :meth:`to_dict`."""
+        rows, columns = map(int, plain["patch"])
+        return cls(
+            channels=tuple(map(int, plain["channels"])),
+            strides=tuple(map(int, plain["strides"])),
+            dropout=float(plain["dropout"]),
+            patch=(rows, columns),
+        )
+
+
+NETWORKS: dict[str, NetworkDesign] = {
+    "small": NetworkDesign(channels=(16, 32, 64, 128), strides=(2, 2, 2)),
+    "huang2023": NetworkDesign(
+        channels=(32, 64, 128, 256, 512, 512, 512), strides=(2, 2, 2, 2, 2, 2), dropout=0.2, patch=(512, 512)
+    ),
+}
+"""Designs by name. ``huang2023`` is the paper's; MONAI strides its convolutions where the paper pools."""
+
+
+def network_design(name: str | NetworkDesign) -> NetworkDesign:
+    """Design of that name, or the design itself.
+
+    Raises
+    ------
+    InputError
+        Where there is no such name.
+
+    Examples
+    --------
+    >>> network_design("huang2023").patch
+    (512, 512)
+    """
+    if isinstance(name, NetworkDesign):
+        return name
+    if name not in NETWORKS:
+        raise InputError(f"network_design: there is no network {name!r}. {nearest(str(name), NETWORKS)}")
+    return NETWORKS[name]
+
+
+def build_network(
+    design: str | NetworkDesign, *, in_channels: int, classes: int, seed: int = 0, device: str = "cpu"
+) -> Any:
+    """Make an untrained network.
+
+    Parameters
+    ----------
+    design : str or NetworkDesign
+        A name in :data:`NETWORKS`, or numbers of your own.
+    in_channels : int
+        Planes of the input: neighboring slices, and depth where it is used.
+    classes : int
+        Planes of the output, one logit each.
+    seed : int
+        Of the initial weights; torch's own random state is left as it was.
+    device : str
+        ``"cpu"``, ``"cuda"``, ``"meta"`` (shapes without memory), or ``"auto"``: a GPU where torch
+        sees one.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps (n, in_channels, rows, columns) to (n, classes, rows, columns); rows and columns are
+        multiples of ``design.factor``.
+
+    Raises
+    ------
+    MissingDependency
+        Where torch or MONAI is not installed.
+
+    Notes
+    -----
+    The residual U-Net of MONAI: two residual units per level, PReLU, batch normalization. Huang et
+    al. (2023), Supplementary Note 1.
+
+    Examples
+    --------
+    >>> network = build_network("small", in_channels=6, classes=3)
+    >>> sum(p.numel() for p in network.parameters()) < 500_000
+    True
+    """
+    torch = require("torch", extra="learn", purpose="A segmentation network")
+    nets = require("monai.networks.nets", extra="learn", purpose="A segmentation network")
+    numbers = network_design(design)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Random numbers of the CPU, so that a seed means the same weights on every device.
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if device == "meta" else "cpu"):
+        torch.manual_seed(seed)
+        network = nets.UNet(
+            spatial_dims=2,
+            in_channels=in_channels,
+            out_channels=classes,
+            channels=numbers.channels,
+            strides=numbers.strides,
+            num_res_units=2,
+            act="PRELU",
+            norm="BATCH",
+            dropout=numbers.dropout,
+        )
+    return network if device == "meta" else network.to(device=device, memory_format=torch.channels_last)

@@ -1,0 +1,148 @@
+"""What the files of a ``cell-ct`` recipe hold, and every fault in them; headers only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from operando import electrochemistry, io
+from operando.core.axes import SPACE, spacing
+from operando.core.errors import InputError, OperandoError
+from operando.core.phases import PhaseScheme
+from operando.pipeline.cell_ct.settings import CellCT, Inputs
+
+
+def image_paths(inputs: Inputs) -> list[str]:
+    """The files of the series, in order."""
+    return inputs.images if isinstance(inputs.images, list) else [inputs.images]
+
+
+def open_series(inputs: Inputs) -> xr.DataArray:
+    """The images as one lazy (t, z, y, x) array: calibrated, timed and cut to the region."""
+    parts = []
+    for path in image_paths(inputs):
+        part = io.open_image(path, voxel_size_um=inputs.voxel_size_um)
+        dims = set(map(str, part.dims))
+        if not set(SPACE) <= dims <= {"t", *SPACE}:
+            raise InputError(
+                f"{path}: images of a cell have the dims ([t], z, y, x), got {tuple(part.dims)}. "
+                "Name the axes with: operando convert --dims t,z,y,x"
+            )
+        parts.append(part if "t" in dims else part.expand_dims("t"))
+    first = parts[0]
+    for path, part in zip(image_paths(inputs), parts, strict=True):
+        if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+            raise InputError(
+                f"{path}: every scan must hold {first.shape[1:]} voxels of {first.dtype} as the first one does, got "
+                f"{part.shape[1:]} of {part.dtype}. Crop or convert it first."
+            )
+    series = first if len(parts) == 1 else xr.concat(parts, dim="t", join="override", combine_attrs="override")
+    spacing(series, where="inputs.voxel_size_um")
+    scans = series.sizes["t"]
+    if inputs.times_h is not None:
+        if len(inputs.times_h) != scans:
+            raise InputError(
+                f"inputs.times_h: one time per scan is needed, got {len(inputs.times_h)} for {scans} scans."
+            )
+        series = series.assign_coords(t=("t", np.array(inputs.times_h), {"units": "h", "long_name": "Time"}))
+    elif "t" not in series.coords or len(parts) > 1:
+        series = series.assign_coords(t=("t", np.arange(scans, dtype=float), {"units": "1", "long_name": "Scan"}))
+    return cut(series, inputs)
+
+
+def cut(array: xr.DataArray, inputs: Inputs) -> xr.DataArray:
+    """Keep the region of the recipe."""
+    for dim, (_, stop) in inputs.region.items():
+        if stop > array.sizes[dim]:
+            raise InputError(f"inputs.region: {dim} ends at voxel {array.sizes[dim]}, got {stop}. Make it smaller.")
+    return array.isel({dim: slice(*ends) for dim, ends in inputs.region.items()})
+
+
+def open_labels(path: str, inputs: Inputs, like: xr.DataArray, *, key: str) -> xr.DataArray:
+    """Annotations or true labels on the grid of the series, lazy, cut to the region."""
+    labels = io.open_image(path)
+    if "t" not in labels.dims and like.sizes["t"] == 1:
+        labels = labels.expand_dims("t")
+    if labels.dtype != np.uint8:
+        raise InputError(f"{key}: {path} must be uint8 with 255 = unlabeled, got {labels.dtype}. Convert it.")
+    if tuple(labels.dims) == tuple(like.dims):
+        labels = cut(labels, inputs)
+    if tuple(labels.dims) != tuple(like.dims) or labels.shape != like.shape:
+        raise InputError(
+            f"{key}: {path} must have one label per voxel of the images, {dict(like.sizes)}, got {dict(labels.sizes)}. "
+            "Export it on the same grid; unlabeled voxels are 255."
+        )
+    return labels.assign_coords(like.coords)
+
+
+def read_cycler(inputs: Inputs) -> pd.DataFrame:
+    """The cycler's record on the clock of the scans."""
+    assert inputs.cycler is not None
+    columns: dict[str, Any] = {name: (_number(column), unit) for name, (column, unit) in inputs.cycler_columns.items()}
+    table = electrochemistry.read_cycler(inputs.cycler, columns=columns or None)
+    return table.assign(time_h=table["time_h"] + inputs.cycler_offset_h)
+
+
+def _number(column: str) -> str | int:
+    return int(column) if column.isdigit() else column
+
+
+def times(series: xr.DataArray) -> np.ndarray | None:
+    """Hours of each scan, or None where they are not known."""
+    t = series.coords["t"]
+    return np.asarray(t.values, dtype=float) if t.attrs.get("units") == "h" else None
+
+
+def faults(settings: CellCT) -> list[str]:
+    """Everything that the settings and the headers of their files get wrong."""
+    found: list[str] = []
+
+    def attempt(key: str, function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except OperandoError as error:
+            text = str(error)
+            found.append(text if text.startswith(key) else f"{key}: {text}")
+            return None
+
+    inputs, segment = settings.inputs, settings.segment
+    series = attempt("inputs", lambda: open_series(inputs))
+    phases = attempt("cell.phases", lambda: PhaseScheme(settings.cell.phases))
+    for name in ("electrolyte", "electrode"):
+        if phases is not None and name not in phases:
+            found.append(f"cell.phases: {name!r} is needed to find the interfaces, got {sorted(phases)}. Name it so.")
+    if segment.method == "network" and segment.model is None and segment.annotations is None:
+        found.append(
+            "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
+            "Give one of them, or set method: otsu."
+        )
+    if segment.model is not None and not Path(segment.model).exists():
+        found.append(f"segment.model: there is nothing at {segment.model}. Check the path.")
+    if series is not None:
+        for key, path in (("segment.annotations", segment.annotations), ("truth", settings.truth)):
+            if path is not None:
+                attempt(key, lambda path=path, key=key: open_labels(path, inputs, series, key=key))  # type: ignore[misc]
+        scans = series.sizes["t"]
+        asked = {"registration.reference": [settings.registration.reference]}
+        asked["segment.held_out_scans"] = segment.held_out_scans or []
+        for key, numbers in asked.items():
+            for number in numbers:
+                if not 0 <= number < scans:
+                    found.append(f"{key}: scans are numbered 0 to {scans - 1}, got {number}. Correct it.")
+    if inputs.cycler is not None:
+        cycler = attempt("inputs.cycler", lambda: read_cycler(inputs))
+        if cycler is not None and series is not None:
+            hours = times(series)
+            if hours is None:
+                found.append(
+                    "inputs.times_h: a balance needs the time of each scan, which the images do not hold. "
+                    "Give the hours on the cycler's clock, or leave the cycler out."
+                )
+            else:
+                attempt("inputs.cycler", lambda: electrochemistry.charge_between(cycler, hours))
+    return found

@@ -1,0 +1,145 @@
+"""What a ``cell-ct`` recipe may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from operando.core.phases import CELL
+from operando.pipeline.settings import Settings, resolve
+
+
+class Inputs(Settings):
+    """What was recorded."""
+
+    images: str | list[str] = Field(description="one (t, z, y, x) image, or a list with one (z, y, x) image per scan")
+    voxel_size_um: float | list[float] | None = Field(
+        None, description="edge of a voxel in um; null takes what the file says"
+    )
+    times_h: list[float] | None = Field(None, description="time of each scan in hours; null takes what the file says")
+    region: dict[Literal["z", "y", "x"], tuple[int, int]] = Field(
+        default_factory=dict, description="voxels to keep, as {z: [10, 200]}; z is normal to the electrodes"
+    )
+    cycler: str | None = Field(None, description="CSV or text file with time, current and voltage; null: no balance")
+    cycler_columns: dict[str, tuple[str, str]] = Field(
+        default_factory=dict, description="where its header is not understood: {time: [t, s], current: [I, mA]}"
+    )
+    cycler_offset_h: float = Field(
+        0.0, description="hours to add to the cycler's clock so that it is that of the scans"
+    )
+    simulated: bool = Field(False, description="true labels every figure as simulated")
+
+    @field_validator("voxel_size_um")
+    @classmethod
+    def _positive(cls, value: float | list[float] | None) -> float | list[float] | None:
+        sizes = value if isinstance(value, list) else [] if value is None else [value]
+        if any(not 0 < size < 1e6 for size in sizes):
+            raise ValueError("must be positive micrometers")
+        return value
+
+    @field_validator("times_h")
+    @classmethod
+    def _rising(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and any(later <= earlier for earlier, later in zip(value, value[1:], strict=False)):
+            raise ValueError("must rise from scan to scan")
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _ordered(cls, value: dict[Any, tuple[int, int]]) -> dict[Any, tuple[int, int]]:
+        for dim, (start, stop) in value.items():
+            if not 0 <= start < stop:
+                raise ValueError(f"must have 0 <= start < stop along {dim}")
+        return value
+
+
+class Cell(Settings):
+    """What is known about the cell."""
+
+    phases: dict[str, int] = Field(default_factory=lambda: dict(CELL), description="names and ids in label images")
+    plating_side: Literal["low", "high"] = Field("low", description="side in z on which lithium plates first")
+    specific_capacity_mah_g: float = Field(3860.0, gt=0, description="of lithium, for Faraday's law")
+    density_g_cm3: float = Field(0.534, gt=0, description="of dense lithium")
+    current_accuracy: float = Field(0.001, ge=0, lt=1, description="of the cycler, one sigma, as a fraction")
+
+
+class Registration(Settings):
+    """Alignment of the scans."""
+
+    method: Literal["none", "translation"] = Field("none", description="none, or translation by phase correlation")
+    reference: int = Field(0, ge=0, description="scan that stays where it is")
+
+
+class Segment(Settings):
+    """How voxels become phases."""
+
+    method: Literal["network", "otsu"] = Field("network", description="residual U-Net, or multi-Otsu (the baseline)")
+    model: str | None = Field(None, description="a trained network to use; null trains one on the annotations")
+    annotations: str | None = Field(None, description="(t, z, y, x) label image, 255 = unlabeled, to train on")
+    held_out_scans: list[int] | None = Field(
+        None, description="annotated scans kept for validation; null keeps about one in five"
+    )
+    steps: int = Field(600, ge=1, description="training steps")
+    block: int = Field(64, ge=8, description="voxels along y and x of a block; a smaller block needs less memory")
+
+
+class Clean(Settings):
+    """Rules applied at the detected interfaces; every voxel changed is counted."""
+
+    enabled: bool = Field(True, description="false keeps the segmentation as it is")
+    speck_voxels: int = Field(30, ge=0, description="isolated pieces up to this size are given to what surrounds them")
+
+
+class Uncertainty(Settings):
+    """Where the intervals come from."""
+
+    interface_sigma_voxels: float | None = Field(
+        None, gt=0, description="one sigma of an interface's position; null measures it on held-out annotations"
+    )
+    level: float = Field(0.95, gt=0, lt=1, description="of the intervals shown")
+
+
+class ReportSettings(Settings):
+    """What the page shows."""
+
+    movie: bool = Field(True, description="a movie over the scans")
+    render: bool = Field(True, description="a 3-D render; needs pyvista")
+    slice_y: float = Field(0.5, ge=0, le=1, description="where the cross-section is taken, as a fraction of y")
+
+
+class CellCT(Settings):
+    """The whole recipe."""
+
+    recipe: Literal["cell-ct"] = Field("cell-ct", description="which recipe this is")
+    title: str = Field("Lithium cell under operando CT", description="heading of the report")
+    output: str | None = Field(None, description="run folder; null: beside this file, under its name")
+    seed: int = Field(0, ge=0, description="of everything random")
+    inputs: Inputs = Field(description="What was recorded.")
+    cell: Cell = Field(default_factory=Cell, description="What is known about the cell.")
+    registration: Registration = Field(default_factory=Registration, description="Alignment of the scans.")
+    segment: Segment = Field(default_factory=Segment, description="How voxels become phases.")
+    clean: Clean = Field(default_factory=Clean, description="Rules at the detected interfaces.")
+    uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="Where the intervals come from.")
+    report: ReportSettings = Field(default_factory=ReportSettings, description="What the page shows.")
+    truth: str | None = Field(None, description="true labels where the cell is simulated: adds the comparison")
+
+
+def absolute(settings: CellCT, base: Path) -> CellCT:
+    """Every path made absolute."""
+
+    def full(path: str | None) -> str | None:
+        return None if path is None else str(resolve(path, base))
+
+    given = settings.inputs.images
+    images = [str(resolve(path, base)) for path in given] if isinstance(given, list) else str(resolve(given, base))
+    return settings.model_copy(
+        update={
+            "inputs": settings.inputs.model_copy(update={"images": images, "cycler": full(settings.inputs.cycler)}),
+            "segment": settings.segment.model_copy(
+                update={"annotations": full(settings.segment.annotations), "model": full(settings.segment.model)}
+            ),
+            "truth": full(settings.truth),
+        }
+    )

@@ -1,0 +1,542 @@
+"""The steps of recipe ``cell-ct``, from images to ledger."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from operando import electrochemistry, learn, morphometry, segmentation
+from operando.core.axes import voxel_volume
+from operando.core.phases import UNLABELED, PhaseScheme
+from operando.core.quantities import interval, quantity_table, rows_from_array
+from operando.morphometry.uncertainty import FLIP_SHARE, LITHIUM, SCATTER_VOXELS, SHIFT_VOXELS
+from operando.pipeline.cell_ct.inputs import image_paths, open_labels, open_series, read_cycler
+from operando.pipeline.cell_ct.page import make_report
+from operando.pipeline.cell_ct.settings import CellCT, Inputs
+from operando.pipeline.step import Step, Task, derived_seed
+from operando.pipeline.storage import read_image, read_json, read_table, write_image, write_json, write_table
+
+# Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
+_RATES = {"copy": 2.5e7, "register": 1e7, "network": 1.2e6, "otsu": 2e7, "clean": 4e6, "measure": 2e6}
+_SECONDS_PER_TRAINING_STEP = 0.12
+_BASE_BYTES = 500_000_000  # Python with torch
+_BYTES_PER_BLOCK_VOXEL = 400  # activations and logits of the network
+_PATCH = 128
+
+
+def make_steps(settings: CellCT, workers: int) -> list[Step]:
+    """The steps of a recipe whose faults have been mended, from headers alone."""
+    inputs, segment, cell = settings.inputs, settings.segment, settings.cell
+    series = open_series(inputs)
+    voxels, scan, item = math.prod(series.shape), math.prod(series.shape[1:]), series.dtype.itemsize
+    block_voxels = math.prod(min(size, segment.block + _PATCH) for size in series.shape[1:])
+    blocks_bytes = _BASE_BYTES + workers * block_voxels * (item + 8)
+    read = inputs.model_dump(exclude={"cycler", "cycler_columns", "cycler_offset_h"})
+    common: dict[str, Any] = {"phases": cell.phases, "plating_side": cell.plating_side}
+    annotated = () if segment.annotations is None else (Path(segment.annotations),)
+    marks = {"annotations": segment.annotations, "held_out_scans": segment.held_out_scans, "inputs": read}
+
+    steps = [
+        Step(
+            name="open",
+            title="Open the images",
+            function=_open,
+            outputs=("image.zarr",),
+            files=tuple(Path(path.partition("#")[0]) for path in image_paths(inputs)),
+            parameters={"inputs": read, **common},
+            access="block",
+            bytes_in_memory=_BASE_BYTES + workers * 128**3 * item * 4,
+            bytes_on_disk=voxels * item,
+            seconds=voxels / _RATES["copy"],
+        )
+    ]
+    image = "image.zarr"
+    if settings.registration.method != "none":
+        image = "registered.zarr"
+        steps.append(
+            Step(
+                name="register",
+                title="Register the scans",
+                function=_register,
+                inputs=("image.zarr",),
+                outputs=("motion.json", "registered.zarr"),
+                parameters={"reference": settings.registration.reference},
+                access="block",
+                halo=2,
+                bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
+                bytes_on_disk=voxels * 4,
+                seconds=voxels / _RATES["register"],
+            )
+        )
+    model: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    if segment.model is not None:
+        files = (Path(segment.model),)
+    elif segment.method == "network" or segment.annotations is not None:
+        model = ("model",)
+        steps.append(
+            Step(
+                name="train",
+                title="Train the network" if segment.method == "network" else "Find the thresholds",
+                function=_train,
+                inputs=(image,),
+                outputs=("model", "training.json"),
+                files=annotated,
+                parameters={
+                    **marks,
+                    **common,
+                    "method": segment.method,
+                    "steps": segment.steps,
+                    "seed": derived_seed(settings.seed, "train"),
+                },
+                access="slice",
+                bytes_in_memory=_BASE_BYTES + 1_200_000_000,
+                bytes_on_disk=3_000_000,
+                seconds=segment.steps * _SECONDS_PER_TRAINING_STEP if segment.method == "network" else 5,
+            )
+        )
+    steps += [
+        Step(
+            name="segment",
+            title="Segment every scan",
+            function=_segment,
+            inputs=(image, *model),
+            outputs=("segmented.zarr",),
+            files=files,
+            parameters={"model": segment.model, "method": segment.method, "block": segment.block, **common},
+            access="block",
+            halo=_PATCH // 2,
+            bytes_in_memory=blocks_bytes + block_voxels * _BYTES_PER_BLOCK_VOXEL,
+            bytes_on_disk=voxels,
+            seconds=voxels / _RATES[segment.method],
+        ),
+        Step(
+            name="clean",
+            title="Clean at the interfaces",
+            function=_clean,
+            inputs=("segmented.zarr",),
+            outputs=("labels.zarr", "cleaned.csv"),
+            parameters={**settings.clean.model_dump(), **common},
+            access="scan",
+            bytes_in_memory=_BASE_BYTES + 12 * scan,
+            bytes_on_disk=voxels,
+            seconds=voxels / _RATES["clean"],
+        ),
+    ]
+    if settings.truth is not None or segment.annotations is not None:
+        steps.append(
+            Step(
+                name="evaluate",
+                title="Compare with what is known",
+                function=_evaluate,
+                inputs=(image, "labels.zarr"),
+                outputs=("agreement.json", "interface.json"),
+                files=(*annotated, *([] if settings.truth is None else [Path(settings.truth)])),
+                parameters={**marks, **common, "truth": settings.truth, "seed": derived_seed(settings.seed, "otsu")},
+                access="block",
+                bytes_in_memory=_BASE_BYTES + 600_000_000,
+                seconds=voxels / _RATES["otsu"],
+            )
+        )
+    known = ("interface.json",) if steps[-1].name == "evaluate" else ()
+    steps.append(
+        Step(
+            name="measure",
+            title="Measure the lithium",
+            function=_measure,
+            inputs=("labels.zarr", *known),
+            outputs=("quantities.parquet", "correlation.json", "maps.zarr"),
+            parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **common},
+            access="block",
+            bytes_in_memory=_BASE_BYTES + 2**25 * 10,
+            bytes_on_disk=series.sizes["t"] * len(cell.phases) * series.sizes["y"] * series.sizes["x"] * 4,
+            seconds=voxels / _RATES["measure"],
+        )
+    )
+    compared: tuple[str, ...] = ()
+    if settings.truth is not None:
+        compared = ("truth.parquet",)
+        steps.append(
+            Step(
+                name="truth",
+                title="Measure the true lithium",
+                function=_truth,
+                inputs=("labels.zarr",),
+                outputs=compared,
+                files=(Path(settings.truth),),
+                parameters={"inputs": read, "truth": settings.truth, **common},
+                access="block",
+                bytes_in_memory=_BASE_BYTES + 2**25 * 8,
+                seconds=voxels / _RATES["measure"] / 2,
+            )
+        )
+    comparison = ("comparison.parquet",) if compared else ()
+    steps += [
+        Step(
+            name="ledger",
+            title="Write the ledger",
+            function=_ledger,
+            inputs=("quantities.parquet", "correlation.json", *compared),
+            outputs=("ledger.parquet", "ledger.csv", "current.parquet", *comparison),
+            files=() if inputs.cycler is None else (Path(inputs.cycler),),
+            parameters={
+                "inputs": inputs.model_dump(),
+                "cell": cell.model_dump(),
+                "level": settings.uncertainty.level,
+                "truth": settings.truth is not None,
+            },
+            bytes_in_memory=_BASE_BYTES,
+            seconds=1,
+        ),
+        Step(
+            name="report",
+            title="Write the report",
+            function=make_report,
+            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "ledger.parquet", "current.parquet")
+            + ((*known, "agreement.json") if known else ())
+            + (("training.json",) if model else ())
+            + comparison,
+            outputs=("report.html", "figures"),
+            parameters={"settings": settings.model_dump(mode="json"), "image": image},
+            access="slice",
+            bytes_in_memory=_BASE_BYTES + 1_000_000_000,
+            bytes_on_disk=20_000_000,
+            seconds=40,
+        ),
+    ]
+    return steps
+
+
+def _open(task: Task) -> None:
+    inputs = Inputs(**task.parameters["inputs"])
+    series = open_series(inputs)
+    series.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": inputs.simulated}
+    write_image(task, "image.zarr", series, labels=False)
+
+
+def _register(task: Task) -> None:
+    from operando import registration
+
+    series = read_image(task, "image.zarr")
+    motion = registration.estimate_drift(series, reference=task.parameters["reference"])
+    write_json(task, "motion.json", {"units": "um", "motion": motion.values, "t": motion.coords["t"].values})
+    write_image(task, "registered.zarr", registration.apply_motion(series, motion).assign_attrs(series.attrs))
+
+
+def annotations_of(task: Task, like: xr.DataArray) -> tuple[xr.DataArray, list[int], list[int]]:
+    """Annotations on the grid of the images, the scans to train on and those held out."""
+    inputs = Inputs(**task.parameters["inputs"])
+    marks = open_labels(task.parameters["annotations"], inputs, like, key="segment.annotations")
+    annotated = [scan for scan in range(marks.sizes["t"]) if bool((marks[scan].data != UNLABELED).any().compute())]
+    held = task.parameters["held_out_scans"]
+    if held is None:
+        # Spread over the cycle, so that charge and discharge are both seen; a lone scan cannot be spared.
+        count = round(len(annotated) / 4) or int(len(annotated) > 1)
+        held = [annotated[int((k + 0.5) * len(annotated) / count)] for k in range(count)]
+    return marks, [scan for scan in annotated if scan not in held], sorted(set(held) & set(annotated))
+
+
+def _train(task: Task) -> None:
+    phases = PhaseScheme(task.parameters["phases"])
+    image = read_image(task, task.step.inputs[0])
+    marks, trained, held = annotations_of(task, image)
+    task.say(f"annotated scans {trained} train, {held} are held out")
+    chosen = image.isel(t=trained), marks.isel(t=trained)
+    if task.parameters["method"] == "otsu":
+        otsu = segmentation.Otsu(phases, seed=task.parameters["seed"]).fit(*chosen)
+        with task.writing("model") as path:
+            otsu.save(path)
+        write_json(task, "training.json", {"method": "otsu", "trained_scans": trained, "held_out_scans": held})
+        return
+    network = segmentation.NetworkSegmenter(
+        phases,
+        seed=task.parameters["seed"],
+        training=learn.TrainingSettings(steps=task.parameters["steps"]),
+        progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
+    ).fit(*chosen)
+    with task.writing("model") as path:
+        network.save(path)
+    write_json(
+        task,
+        "training.json",
+        {
+            "method": "network",
+            "trained_scans": trained,
+            "held_out_scans": held,
+            "history": network.history_,
+            "card": network.card_,
+        },
+    )
+
+
+def _segment(task: Task) -> None:
+    image = read_image(task, task.step.inputs[0])
+    model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
+    block = task.parameters["block"]
+    if task.parameters["method"] == "otsu":
+        otsu = segmentation.Otsu.load(model) if model else segmentation.Otsu(task.parameters["phases"]).fit(image, None)
+        labels = otsu.predict(image)
+    else:
+        labels = segmentation.NetworkSegmenter.load(model, block=(image.sizes["z"], block, block)).predict(image)
+    labels.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": image.attrs.get("simulated", False)}
+    write_image(task, "segmented.zarr", counted(task, labels), labels=True)
+
+
+def counted(task: Task, labels: xr.DataArray) -> xr.DataArray:
+    """The same lazy labels, telling the task's progress as blocks are made."""
+    import dask.array as da
+
+    if not isinstance(labels.data, da.Array):
+        return labels
+    total, done = labels.data.npartitions, []
+
+    def tell(block: np.ndarray) -> np.ndarray:
+        if block.size:
+            done.append(1)
+            task.progress(min(len(done), total), total)
+        return block
+
+    return labels.copy(data=labels.data.map_blocks(tell, dtype=labels.dtype, meta=np.empty((0,) * labels.ndim, "u1")))
+
+
+def _clean(task: Task) -> None:
+    labels = read_image(task, "segmented.zarr")
+    phases = PhaseScheme(task.parameters["phases"])
+    changes = pd.DataFrame({"scan": [], "rule": [], "from": [], "to": [], "n": []})
+    if task.parameters["enabled"]:
+        labels, changes = segmentation.clean(
+            labels,
+            phases,
+            plating_side=task.parameters["plating_side"],
+            speck_voxels=task.parameters["speck_voxels"],
+        )
+    write_image(task, "labels.zarr", labels, labels=True)
+    write_table(task, "cleaned.csv", changes)
+
+
+def _evaluate(task: Task) -> None:
+    parameters = task.parameters
+    phases = PhaseScheme(parameters["phases"])
+    inputs = Inputs(**parameters["inputs"])
+    labels = read_image(task, "labels.zarr")
+    image = read_image(task, task.step.inputs[0])
+    result: dict[str, Any] = {}
+    marks, trained, held = None, [], []
+    if parameters["annotations"] is not None:
+        marks, trained, held = annotations_of(task, image)
+    truth = None
+    if parameters["truth"] is not None:
+        truth = open_labels(parameters["truth"], inputs, image, key="truth")
+    # Judged only where nothing was trained: whole truth if there is one, held-out annotations if not.
+    reference = marks if truth is None else truth
+    judged = held if truth is None else [scan for scan in range(image.sizes["t"]) if scan not in trained]
+    if judged and reference is not None:
+        told = reference.isel(t=judged)
+        result = {"scans": judged, "against": "held-out annotations" if truth is None else "truth"}
+        result["network"] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
+        if marks is not None:
+            otsu = segmentation.Otsu(phases, seed=parameters["seed"]).fit(image.isel(t=trained), marks.isel(t=trained))
+            result["otsu"] = _scores(segmentation.agreement(otsu.predict(image.isel(t=judged)), told, phases))
+    write_json(task, "agreement.json", result)
+    interface: dict[str, Any] = {}
+    if marks is not None and held:
+        error = morphometry.interface_error(labels.isel(t=held), marks.isel(t=held), phases)
+        interface = {"scans": held, **error.to_dict()}
+    write_json(task, "interface.json", interface)
+
+
+def _scores(agreement: xr.Dataset) -> dict[str, Any]:
+    per_phase = dict(zip(agreement.component.values.tolist(), agreement.iou.values.tolist(), strict=True))
+    return {"iou": per_phase, **{name: float(agreement[name]) for name in ("macro", "total", "accuracy")}}
+
+
+def _measure(task: Task) -> None:
+    phases = PhaseScheme(task.parameters["phases"])
+    side = task.parameters["plating_side"]
+    labels = read_image(task, "labels.zarr")
+    interface = None
+    if task.parameters["interface_sigma_voxels"] is not None:
+        interface = stated_interface(labels, phases, task.parameters["interface_sigma_voxels"])
+    elif "interface.json" in task.step.inputs:
+        found = read_json(task.path("interface.json"))
+        found.pop("scans", None)
+        interface = xr.Dataset.from_dict(found) if found else None
+    task.progress(0, 3)
+    sigma = morphometry.segmentation_sigma(labels, phases, plating_side=side, interface=interface)
+    task.progress(1, 3)
+    rows = measured(labels, phases, side, sigma=sigma)
+    write_table(task, "quantities.parquet", quantity_table(rows))
+    correlation = sigma["correlation"]
+    write_json(
+        task,
+        "correlation.json",
+        {"component": correlation.component.values, "values": correlation.values},
+    )
+    task.progress(2, 3)
+    maps = morphometry.thickness_map(labels, phases).astype(np.float32)
+    maps.attrs["simulated"] = labels.attrs.get("simulated", False)
+    write_image(task, "maps.zarr", maps, labels=False)
+
+
+def stated_interface(labels: xr.DataArray, phases: PhaseScheme, shift_voxels: float) -> xr.Dataset:
+    """The interface error a recipe states instead of measuring it: in voxel edges, for every component."""
+    names = [*phases, LITHIUM]
+    edge = voxel_volume(labels, where="interface_sigma_voxels") ** (1 / 3)
+    ratio = SCATTER_VOXELS / SHIFT_VOXELS
+    sizes = {"systematic": shift_voxels * edge, "random": ratio * shift_voxels * edge, "flips": FLIP_SHARE}
+    return xr.Dataset(
+        {name: ("component", np.full(len(names), size)) for name, size in sizes.items()}, coords={"component": names}
+    )
+
+
+def measured(
+    labels: xr.DataArray, phases: PhaseScheme, plating_side: str, *, sigma: xr.Dataset | None = None
+) -> list[dict[str, Any]]:
+    """Rows for volume, thickness, coverage, the two sides and inactive lithium, with sigma where it is known."""
+    sides = morphometry.lithium_by_side(labels, phases, plating_side=plating_side)
+    dead = morphometry.inactive_lithium(labels, phases, plating_side=plating_side)
+    dead = dead.expand_dims(component=["inactive"], axis=-1)
+    area = morphometry.roi_area(labels)
+    voxel = voxel_volume(labels, where="measure")
+
+    def of(name: str, like: xr.DataArray) -> xr.DataArray | None:
+        return None if sigma is None else sigma[name].sel(component=like.component)
+
+    rows: list[dict[str, Any]] = []
+    for values, method in (
+        (morphometry.volumes(labels, phases), "voxel count"),
+        (sides, "lithium on either side of the middle between the electrodes"),
+        (dead, "lithium without face-connected path to its electrode"),
+    ):
+        values = values.assign_attrs(units="um3")
+        rows += rows_from_array(values, quantity="volume", sigma=of("volume", values), n=values / voxel, method=method)
+    for values, method in (
+        (morphometry.effective_thickness(labels, phases), "volume / area of the field of view"),
+        ((sides / area).assign_attrs(units="um"), "lithium of the side / area of the field of view"),
+    ):
+        rows += rows_from_array(values, quantity="effective thickness", sigma=of("thickness", values), method=method)
+    cover = morphometry.coverage(labels, phases)
+    rows += rows_from_array(
+        cover, quantity="coverage", sigma=of("coverage", cover), method="share of columns holding the component"
+    )
+    return rows
+
+
+def _truth(task: Task) -> None:
+    like = read_image(task, "labels.zarr")
+    labels = open_labels(task.parameters["truth"], Inputs(**task.parameters["inputs"]), like, key="truth")
+    phases = PhaseScheme(task.parameters["phases"])
+    rows = measured(labels, phases, task.parameters["plating_side"])
+    write_table(task, "truth.parquet", quantity_table(rows))
+
+
+def _ledger(task: Task) -> None:
+    inputs, cell = Inputs(**task.parameters["inputs"]), task.parameters["cell"]
+    table = read_table(task.path("quantities.parquet"))
+    current = pd.DataFrame({"time_h": [], "current_ma": []}, dtype=float)
+    if inputs.cycler is not None:
+        current = read_cycler(inputs)
+        correlation = read_json(task.path("correlation.json"))
+        table = pd.concat(
+            [table, balance_rows(table, current, cell, level=task.parameters["level"], correlation=correlation)],
+            ignore_index=True,
+        )
+    if task.parameters["truth"]:
+        truth = read_table(task.path("truth.parquet"))
+        if inputs.cycler is not None:
+            truth = pd.concat([truth, balance_rows(truth, current, cell, level=0.95)], ignore_index=True)
+        write_table(task, "comparison.parquet", with_truth(table, truth, level=task.parameters["level"]))
+    write_table(task, "ledger.parquet", table)
+    write_table(task, "ledger.csv", interval(table, level=task.parameters["level"]))
+    write_table(task, "current.parquet", current[[name for name in current if name in _CURRENT]])
+
+
+_CURRENT = ("time_h", "current_ma", "voltage_v")
+_SIDES = ("plating side", "stripping side")
+
+
+def balance_rows(
+    table: pd.DataFrame,
+    current: pd.DataFrame,
+    cell: dict[str, Any],
+    *,
+    level: float,
+    correlation: dict[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The balance of every interval, from the rows of the volumes and the cycler's record."""
+    volumes = table[table["quantity"] == "volume"]
+    times = volumes.drop_duplicates("scan").sort_values("scan")["t"].to_numpy()
+
+    def array(column: str, names: tuple[str, ...]) -> xr.DataArray:
+        wide = volumes.pivot(index="scan", columns="component", values=column)[list(names)]
+        coords = {"t": times, "component": list(names)}
+        return xr.DataArray(wide.to_numpy(), dims=("t", "component"), coords=coords, attrs={"units": "um3"})
+
+    together: float | xr.DataArray = 0.0
+    names = (*_SIDES, "inactive")
+    if correlation is not None:
+        together = xr.DataArray(
+            np.array(correlation["values"], dtype=float),
+            dims=("t", "component"),
+            coords={"t": times, "component": correlation["component"]},
+        ).sel(component=list(names))
+    charge = electrochemistry.charge_between(current, times, accuracy=cell["current_accuracy"])
+    return electrochemistry.balance(
+        array("value", _SIDES),
+        charge,
+        inactive=array("value", ("inactive",)).isel(component=0, drop=True),
+        sigma=None if correlation is None else array("sigma", names),
+        correlation=together,
+        level=level,
+        specific_capacity_mah_g=cell["specific_capacity_mah_g"],
+        density_g_cm3=cell["density_g_cm3"],
+    )
+
+
+_KEY = ["scan", "component", "quantity"]
+
+
+def with_truth(table: pd.DataFrame, truth: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """The ledger with the true value beside each row, and whether the interval holds it."""
+    known = truth[[*_KEY, "value"]].rename(columns={"value": "truth"})
+    joined = interval(table.merge(known, on=_KEY, how="left"), level=level)
+    inside = (joined["truth"] >= joined["low"] - 1e-9) & (joined["truth"] <= joined["high"] + 1e-9)
+    judged = joined["truth"].notna() & joined["sigma"].notna()
+    return joined.drop(columns=["low", "high"]).assign(covered=inside.where(judged).astype("boolean"))
+
+
+def summary_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Agreement and the ledger of the last scan, for the terminal."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    path = folder / "agreement.json"
+    scores = read_json(path) if path.exists() else {}
+    if scores:
+        names = [name for name in ("network", "otsu") if name in scores]
+        rows = [
+            {"phase": phase, **{name: scores[name]["iou"][phase] for name in names}}
+            for phase in scores["network"]["iou"]
+        ]
+        for key, label in (("macro", "macro"), ("total", "total (Huang)")):
+            rows.append({"phase": label, **{name: scores[name][key] for name in names}})
+        tables[f"IoU on scans {scores['scans']} against {scores['against']}"] = rows
+    compared = (folder / "comparison.parquet").exists()
+    ledger = read_table(folder / ("comparison.parquet" if compared else "ledger.parquet"))
+    last = ledger[(ledger["scan"] == ledger["scan"].max()) & ledger["quantity"].isin(["volume", "balance"])]
+    rows = []
+    for row in last.to_dict("records"):
+        shown = {"quantity": row["quantity"], "component": row["component"], "um3": row["value"]}
+        shown["+-"] = 1.96 * row["sigma"]
+        if compared:
+            shown["truth"] = row["truth"]
+        rows.append(shown)
+    tables[f"ledger, scan {int(ledger['scan'].max())} (95 % intervals)"] = rows
+    if compared:
+        judged = ledger["covered"].dropna()
+        share = 100 * float(judged.mean())
+        tables["truth inside its interval"] = [{"rows": len(judged), "inside": int(judged.sum()), "percent": share}]
+    return tables

@@ -1,0 +1,98 @@
+"""The demo: a synthetic operando cell on disk, and the recipe that takes it through the whole job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from operando import io, samples, segmentation
+from operando.core.errors import InputError
+from operando.core.files import written_whole
+from operando.core.phases import CELL
+
+_SHAPE = (96, 128, 128)
+_SLICES = 3  # annotated cross-sections per scan and direction
+
+
+def write_demo(
+    folder: str | Path, *, scans: int = 9, seed: int = 0, say: Callable[[str], None] = lambda text: None
+) -> Path:
+    """Simulate a cell and write its images, cycler record, sparse annotations, truth and recipe.
+
+    Parameters
+    ----------
+    folder : path
+        Gets ``cell/`` and ``cell-run.yaml``; a cell that is there already for the same scans and seed is kept.
+    scans : int
+        Scans of one cycle, at least 4.
+    seed : int
+        Of the cell and the training.
+    say : callable
+        Told what happens.
+
+    Returns
+    -------
+    Path
+        The recipe.
+    """
+    if scans < 4:
+        raise InputError(f"demo: a cycle needs at least 4 scans, got {scans}. Ask for more.")
+    root = Path(folder)
+    cell = root / "cell"
+    stamp = cell / "made.yaml"
+    made = {"scans": scans, "seed": seed, "shape": list(_SHAPE), "slices": _SLICES}
+    if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
+        stamp.unlink(missing_ok=True)
+        say(f"Simulating a Li | polymer | Li cell: {scans} scans of {' x '.join(map(str, _SHAPE))} voxels")
+        sample = samples.symmetric_cell(_SHAPE, scans=scans, seed=seed)
+        annotated = annotated_scans(scans)
+        rng = np.random.default_rng(seed)
+        marks = None
+        for axis in ("y", "x"):
+            edges = np.linspace(0, sample.sizes[axis], _SLICES + 1)
+            places = [int(rng.integers(low, high)) for low, high in zip(edges, edges[1:], strict=False)]
+            drawn = segmentation.label_slices(sample.labels, scans=annotated, slices=places, axis=axis)
+            marks = drawn if marks is None else marks.where(marks != 255, drawn)
+        assert marks is not None
+        for name, array in (("image", sample.image), ("annotations", marks), ("truth", sample.labels)):
+            array.attrs["phases"] = CELL if name != "image" else array.attrs.get("phases")
+            array.attrs = {key: value for key, value in array.attrs.items() if value is not None}
+            io.save_image(array, cell / f"{name}.zarr", overwrite=True, labels=name != "image")
+        record = pd.DataFrame(
+            {
+                "time/h": sample.current_t.values,
+                "current/mA": sample.current_ma.values,
+                "voltage/V": sample.voltage_v.values,
+            }
+        )
+        with written_whole(cell / "cycler.csv") as path:
+            record.to_csv(path, index=False)
+        stamp.write_text(yaml.safe_dump(made))
+    recipe = root / "cell-run.yaml"
+    content = {
+        "recipe": "cell-ct",
+        "title": "Demo: a simulated Li | polymer | Li cell over one cycle",
+        "output": "run",
+        "seed": seed,
+        "inputs": {"images": "cell/image.zarr", "cycler": "cell/cycler.csv", "simulated": True},
+        "segment": {"annotations": "cell/annotations.zarr"},
+        "truth": "cell/truth.zarr",
+    }
+    with written_whole(recipe) as path:
+        path.write_text("# Written by `operando demo`.\n" + yaml.safe_dump(content, sort_keys=False))
+    return recipe
+
+
+def annotated_scans(scans: int) -> list[int]:
+    """Scans that get annotations: two of three, so that the others can judge.
+
+    Examples
+    --------
+    >>> annotated_scans(9)
+    [0, 1, 3, 4, 6, 7]
+    """
+    return [scan for scan in range(scans) if scan % 3 != 2]

@@ -1,0 +1,62 @@
+"""The small artifacts of a run folder: tables, JSON and images, read and written one way."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from operando import io
+from operando.pipeline.step import Task
+
+
+def read_image(task: Task, artifact: str) -> xr.DataArray:
+    """Open an image of the run, lazily."""
+    return io.open_image(task.path(artifact))
+
+
+def write_image(task: Task, artifact: str, image: xr.DataArray, *, labels: bool | None = None) -> None:
+    """Write an image, block by block."""
+    with task.writing(artifact) as path:
+        io.save_image(image, path, labels=labels)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON artifact."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(task: Task, artifact: str, value: Any) -> None:
+    """Write a JSON artifact; NaN becomes null."""
+    with task.writing(artifact) as path:
+        path.write_text(json.dumps(_plain(value), indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_table(task: Task, artifact: str, table: pd.DataFrame) -> None:
+    """Write a table as Parquet or CSV, as the name says."""
+    with task.writing(artifact) as path:
+        if path.suffix == ".parquet":
+            table.to_parquet(path, index=False)
+        else:
+            table.to_csv(path, index=False, float_format="%.9g")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read what :func:`write_table` wrote."""
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)

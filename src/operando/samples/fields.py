@@ -1,0 +1,44 @@
+"""Random numbers and correlated random fields that depend on nothing but the seed and a name."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def generator(seed: int, *words: str | int) -> np.random.Generator:
+    """Random generator for one purpose, independent of every other purpose and of the order of calls.
+
+    Examples
+    --------
+    >>> bool(generator(1, "noise", 0).random() == generator(1, "noise", 0).random())
+    True
+    """
+    keys = [word if isinstance(word, int) else zlib.crc32(word.encode()) for word in words]
+    return np.random.Generator(np.random.PCG64([seed, *keys]))
+
+
+def correlated(rng: np.random.Generator, shape: Sequence[int], length: float | Sequence[float]) -> np.ndarray:
+    """Gaussian random field of zero mean and unit standard deviation.
+
+    Parameters
+    ----------
+    rng : Generator
+    shape : sequence of int
+    length : float or one per axis
+        Standard deviation in voxels of the Gaussian that smooths white noise.
+
+    Returns
+    -------
+    ndarray of float32
+        Normalized over the field itself, so that small fields have the same spread as large ones.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    white = rng.standard_normal(tuple(shape), dtype=np.float32)
+    field = gaussian_filter(white, length, mode="wrap", truncate=3.0)
+    field -= field.mean(dtype=np.float64)
+    spread = float(field.std(dtype=np.float64))
+    return field / np.float32(spread) if spread > 0 else field

@@ -1,0 +1,571 @@
+"""A residual U-Net that learns phases from sparse annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from operando import learn
+from operando.core.axes import SPACE, axis_spacing
+from operando.core.blocks import iter_blocks
+from operando.core.errors import FileError, InputError, PhaseError
+from operando.core.phases import UNLABELED, PhaseScheme
+from operando.core.provenance import record, versions
+from operando.learn.networks import NetworkDesign
+from operando.learn.sections import Sections
+from operando.learn.training import TrainingSettings
+from operando.segmentation.contract import (
+    annotated_phases,
+    as_annotations,
+    as_image,
+    as_series,
+    label_image,
+    not_fitted,
+    probability_image,
+)
+from operando.segmentation.split import Split, choose_split
+
+_KIND = "operando.segmentation.NetworkSegmenter"
+_FORMAT = 1
+_THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
+_EVALUATED = 2**24  # voxels at most whose logits are computed to judge a network
+_CALIBRATED = 200_000  # held-out voxels at most that the temperature is fitted to
+_REFRESH = 0.5  # share of the steps that the network then trains on all annotations
+_NORMALIZATION = (
+    "per scan: (gray - mean) / standard deviation of the voxels between the 0.5 and 99.5 percentiles "
+    "of about 131,000 voxels in whole columns along z"
+)
+
+
+class NetworkSegmenter:
+    """Phases of a cell by a residual U-Net trained on sparse annotations.
+
+    Parameters
+    ----------
+    phases : PhaseScheme or mapping of str to int, optional
+        Names and ids of the phases. Default: the values annotated, named ``class_0, class_1, ...``.
+    network : str or NetworkDesign
+        ``"small"`` (0.4 M parameters, trains in about a minute on two cores), ``"huang2023"`` (the
+        seven levels of the paper) or numbers of your own.
+    planes : "auto" or sequence of str
+        Cross-sections that are read: of ``"zx", "zy", "yx"``. Auto: ``("zx", "zy")`` for a volume, so
+        that place between the electrodes is in view, and ``("yx",)`` where z is thinner than 8 voxels.
+        A network fitted in the plane yx on single images reads a volume slice by slice.
+    context : int
+        Neighboring slices read on either side of a section; 0 where there are none in the fit.
+    overlap : float
+        Fraction of a patch that its neighbor shares.
+    training : TrainingSettings, optional
+        Steps, learning rate and so on.
+    windows : int
+        Cross-sections held in memory for training, at most (up to 1.3 MB each).
+    validation : bool
+        Hold out annotated scans (or, where none can be spared, a part of each) to measure and
+        calibrate the network before it is trained on, with everything annotated. False: train once on
+        everything, no metrics.
+    block : three ints
+        Largest block (z, y, x) in voxels that is predicted at a time. Memory grows with it.
+    device : str
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where torch sees one.
+    seed : int
+        Of weights and patches. Same seed, data, versions and number of threads give the same network
+        on a CPU.
+    progress : callable, optional
+        Called as ``progress(step, steps, loss)`` while training.
+
+    Attributes
+    ----------
+    phases_ : PhaseScheme
+        What the labels mean.
+    history_ : list of dict
+        ``step``, ``loss`` and ``stage`` (``"validation"``, then ``"final"``).
+    metrics_ : dict
+        On held-out annotations: ``iou`` per phase (None where a phase is absent), ``macro``, Huang's
+        ``total``, ``accuracy``, ``voxels``, and the expected calibration error before and after the
+        temperature. Empty where nothing was held out.
+    card_ : dict
+        What is saved beside the weights: data, split, classes, voxel size, preprocessing, metrics,
+        training, versions.
+
+    Notes
+    -----
+    One network reads the cross-sections zx and zy with two neighbors on either side and the relative
+    depth as inputs; x and y are exchangeable in a cell, z is not. Logits are averaged over
+    overlapping patches and both planes before the softmax (Huang et al. 2023, Supplementary Note 1).
+
+    ``metrics_`` belong to a network that never saw the held-out scans; the network kept has then seen
+    them too, and is on average a little better. Where only one scan is annotated the split is by
+    place within it, which flatters; the card says so.
+
+    Do not trust it on cells whose electrodes lie elsewhere along z, whose plating side is the other
+    one, or whose voxel size differs much from the card's: annotate a few slices there and fit again.
+
+    Examples
+    --------
+    Train a little on two gray levels, of which three rows of voxels are annotated:
+
+    >>> rng = np.random.default_rng(0)
+    >>> truth = np.zeros((16, 16, 16), np.uint8)
+    >>> truth[8:] = 1
+    >>> marks = np.full_like(truth, 255)
+    >>> marks[:, ::6] = truth[:, ::6]
+    >>> settings = TrainingSettings(steps=20)
+    >>> segmenter = NetworkSegmenter({"electrolyte": 0, "electrode": 1}, training=settings, validation=False)
+    >>> labels = segmenter.fit(truth + 0.1 * rng.normal(size=truth.shape), marks).predict(truth.astype(float))
+    >>> labels.dims, labels.dtype
+    (('z', 'y', 'x'), dtype('uint8'))
+    """
+
+    phases_: PhaseScheme
+    history_: list[dict[str, Any]]
+    metrics_: dict[str, Any]
+    card_: dict[str, Any]
+
+    def __init__(
+        self,
+        phases: PhaseScheme | Mapping[str, int] | None = None,
+        *,
+        network: str | NetworkDesign = "small",
+        planes: str | Sequence[str] = "auto",
+        context: int = 2,
+        overlap: float = 0.25,
+        training: TrainingSettings | None = None,
+        windows: int = 400,
+        validation: bool = True,
+        block: Sequence[int] = (192, 192, 192),
+        device: str = "auto",
+        seed: int = 0,
+        progress: Callable[[int, int, float], Any] | None = None,
+    ) -> None:
+        self.phases = None if phases is None else PhaseScheme.of(phases)
+        self.network = learn.network_design(network)
+        self.planes = planes
+        self.context = context
+        self.overlap = overlap
+        self.training = training or TrainingSettings()
+        self.windows = windows
+        self.validation = validation
+        self.block = tuple(int(size) for size in block)
+        self.device = device
+        self.seed = seed
+        self.progress = progress
+        if len(self.block) != 3 or min(self.block) < 1 or windows < 1:
+            raise InputError(
+                "NetworkSegmenter: block must be three positive sizes and windows at least 1, got "
+                f"{self.block} and {windows}. The defaults are (192, 192, 192) and 400."
+            )
+
+    def fit(self, images: Any, annotations: Any) -> Self:
+        """Train on annotated voxels.
+
+        Parameters
+        ----------
+        images : DataArray or array, dims ([t], [z], y, x)
+            Gray values on any scale; each scan is normalized by itself.
+        annotations : DataArray or array of uint8, same shape
+            Ids of phases, 255 = unlabeled. A few whole cross-sections, strokes or points.
+
+        Returns
+        -------
+        NetworkSegmenter
+            Itself.
+
+        Raises
+        ------
+        InputError, AxesError, PhaseError
+            Where images and annotations do not fit each other or the phases, or fewer than two phases
+            are annotated.
+
+        Notes
+        -----
+        Reads lazy images around the annotated slices only. Holds at most ``windows`` cross-sections.
+        """
+        where = "NetworkSegmenter.fit"
+        image = as_image(images, where=where)
+        marks_image = as_annotations(annotations, image, where=where)
+        scheme = annotated_phases(marks_image, self.phases, where=where)
+        series, marks = as_series(image), as_series(marks_image)
+        counts = learn.count_annotations(marks)
+        per_scan = counts.per_scan
+        ids = [number for number in scheme.ids if per_scan[:, number].any()]
+        annotated = [int(scan) for scan in np.flatnonzero(per_scan.sum(axis=1))]
+        scales = {scan: _scale(series[scan]) for scan in annotated}
+        sections = self._sections_for(series.shape[1:])
+        split = choose_split(counts, ids=ids) if self.validation else Split("none", reason="validation=False")
+
+        network = learn.build_network(
+            self.network, in_channels=sections.in_channels, classes=len(ids), seed=self.seed, device=self.device
+        )
+        stages: list[tuple[str, TrainingSettings, Split | None]] = []
+        if split.kind != "none":
+            stages.append(("validation", self.training, split))
+            refresh = max(1, round(_REFRESH * self.training.steps))
+            stages.append(
+                ("final", replace(self.training, steps=refresh, learning_rate=self.training.learning_rate / 2), None)
+            )
+        else:
+            stages.append(("final", self.training, None))
+        total = sum(settings.steps for _, settings, _ in stages)
+        self._network, self._sections, self._ids, self._temperature = network, sections, ids, 1.0
+        self.phases_, self.history_, self.metrics_ = scheme, [], {}
+        done = 0
+        for name, settings, held in stages:
+            part = slice(None) if held is None else held.training_region
+            scans = annotated if held is None else [scan for scan in annotated if scan not in held.scans]
+            inside = counts if held is None or held.axis is None else learn.count_annotations(marks[part])
+            windows = learn.draw_windows(
+                series[part],
+                marks[part],
+                inside,
+                scans=scans,
+                ids=ids,
+                sections=sections,
+                scales=scales,
+                limit=self.windows,
+                seed=self.seed,
+            )
+            history = learn.train(
+                network,
+                windows,
+                classes=len(ids),
+                sections=sections,
+                settings=settings,
+                seed=self.seed,
+                progress=partial(self._report, done, total),
+            )
+            done += settings.steps
+            self.history_.extend({**entry, "stage": name} for entry in history)
+            if held is not None:
+                self._validate(series, marks, held, scales, annotated)
+        self.card_ = self._card(image, per_scan, annotated, split)
+        return self
+
+    def _report(self, done: int, total: int, step: int, _steps: int, loss: float) -> None:
+        if self.progress is not None:
+            self.progress(done + step, total, loss)
+
+    def _sections_for(self, shape: Sequence[int]) -> Sections:
+        if isinstance(self.planes, str) and self.planes != "auto":
+            planes: tuple[str, ...] = (self.planes,)
+        elif self.planes != "auto":
+            planes = tuple(self.planes)
+        elif shape[0] < _THICK:
+            planes = ("yx",)
+        else:
+            wide = [plane for plane in ("zx", "zy") if shape[learn.PLANES[plane][1]] >= _THICK]
+            planes = tuple(wide) or ("zx",)
+        # A single slice has no neighbors: a network trained on copies of it would not know real ones.
+        known = [plane for plane in planes if plane in learn.PLANES]
+        context = self.context if all(shape[learn.PLANES[plane][2]] > 1 for plane in known) else 0
+        return Sections(
+            planes=planes,
+            context=context,
+            depth="yx" not in planes,
+            patch=self.network.patch,
+            overlap=self.overlap,
+            factor=self.network.factor,
+        )
+
+    def _validate(
+        self, series: Any, marks: Any, split: Split, scales: Mapping[int, tuple[float, float]], annotated: list[int]
+    ) -> None:
+        """Measure on what was held out, then fit the temperature there."""
+        scans = list(split.scans) or annotated
+        place = np.full(256, UNLABELED, np.uint8)
+        place[self._ids] = np.arange(len(self._ids), dtype=np.uint8)
+        rng = np.random.default_rng([self.seed, 3])
+        jobs = [(scan, block) for scan in scans for block in iter_blocks(series.shape[1:], (192, 96, 96))]
+        seen = 0
+        all_logits: list[np.ndarray] = []
+        all_truth: list[np.ndarray] = []
+        for job in rng.permutation(len(jobs)):
+            scan, block = jobs[job]
+            truth = split.held_out(place[np.asarray(marks[(scan, *block.core)])], block.core)
+            known = np.nonzero(truth != UNLABELED)
+            if known[0].size == 0:
+                continue
+            core = tuple(
+                slice(c.start + int(k.min()), c.start + int(k.max()) + 1)
+                for c, k in zip(block.core, known, strict=True)
+            )
+            seen += int(np.prod([c.stop - c.start for c in core]))
+            if seen > _EVALUATED and all_logits:
+                break
+            logits = self._logits(series[scan], core, scales[scan])
+            inside = tuple(k - k.min() for k in known)
+            all_logits.append(logits[(slice(None), *inside)].T)
+            all_truth.append(truth[known])
+        if not all_logits:
+            return
+        logits, truth = np.concatenate(all_logits), np.concatenate(all_truth)
+        ids = np.array(self._ids, np.uint8)
+        confusion = learn.confusion_matrix(ids[logits.argmax(axis=1)], ids[truth], ids=self.phases_.ids)
+        self.metrics_ = learn.summary(confusion, self.phases_)
+        chosen = rng.permutation(len(truth))[:_CALIBRATED]
+        logits, truth = logits[chosen], truth[chosen]
+        self._temperature = learn.fit_temperature(logits, truth)
+        for key, temperature in (("calibration_error_before", 1.0), ("calibration_error", self._temperature)):
+            chances = _softmax(logits.T / temperature)
+            self.metrics_[key] = learn.calibration_error(chances.max(axis=0), chances.argmax(axis=0) == truth)
+
+    def _card(self, image: xr.DataArray, per_scan: np.ndarray, annotated: list[int], split: Split) -> dict[str, Any]:
+        return {
+            "kind": _KIND,
+            "format": _FORMAT,
+            "phases": self.phases_.to_dict(),
+            "classes": self._ids,
+            "network": self.network.to_dict(),
+            "sections": self._sections.to_dict(),
+            "normalization": _NORMALIZATION,
+            "temperature": self._temperature,
+            "voxel_size_um": _voxel_size(image),
+            "data": {
+                "dims": [str(dim) for dim in image.dims],
+                "shape": [int(size) for size in image.shape],
+                "dtype": str(image.dtype),
+                "annotated_scans": annotated,
+                "annotated_voxels": {name: int(per_scan[:, self.phases_[name]].sum()) for name in self.phases_},
+                "simulated": bool(image.attrs.get("simulated", False)),
+            },
+            "split": split.describe(),
+            "metrics": self.metrics_,
+            "training": {**self.training.to_dict(), "windows": self.windows, "seed": self.seed},
+            "versions": versions(),
+        }
+
+    def predict(self, image: Any) -> xr.DataArray:
+        """Label every voxel.
+
+        Parameters
+        ----------
+        image : DataArray or array, dims ([t], [z], y, x)
+
+        Returns
+        -------
+        DataArray of uint8, same dims and coordinates
+            Ids of ``phases_``; 255 where the image is NaN. Lazy where the image is. ``attrs["phases"]``
+            holds the scheme, and ``attrs["voxel_size_note"]`` warns of a voxel size that is not the
+            card's.
+
+        Notes
+        -----
+        Holds, per block of ``block`` voxels, about ``4 * classes + 16`` bytes a voxel, never the volume
+        when it is lazy. Labels do not depend on the blocks or chunks.
+        """
+        where = "NetworkSegmenter.predict"
+        prepared, series = self._prepare(image, where=where)
+        labels = self._blockwise(series, self._block_labels, (), np.dtype(np.uint8))
+        return label_image(labels, prepared, self.phases_, **self._attrs(prepared, where))
+
+    def predict_probability(self, image: Any) -> xr.DataArray:
+        """Probability of every phase in every voxel.
+
+        Parameters
+        ----------
+        image : DataArray or array, dims ([t], [z], y, x)
+
+        Returns
+        -------
+        DataArray of float32, dims ([t], phase, [z], y, x)
+            Sums to one over ``phase``; 0 for a phase that was never annotated, NaN where the image is
+            NaN. Lazy where the image is.
+
+        Notes
+        -----
+        Softmax of the averaged logits divided by the temperature fitted on held-out annotations.
+        Calibrated for scans like those; on cells that look different it is too sure.
+        """
+        where = "NetworkSegmenter.predict_probability"
+        prepared, series = self._prepare(image, where=where)
+        chances = self._blockwise(series, self._block_chances, (len(self.phases_),), np.dtype(np.float32))
+        return probability_image(chances, prepared, self.phases_, **self._attrs(prepared, where))
+
+    def _prepare(self, image: Any, *, where: str) -> tuple[xr.DataArray, Any]:
+        if not hasattr(self, "_network"):
+            raise not_fitted("NetworkSegmenter")
+        prepared = as_image(image, where=where)
+        series = as_series(prepared)
+        if self._sections.depth and series.shape[1] == 1:
+            raise InputError(
+                f"{where}: this network reads the planes {self._sections.planes} of a volume, got an image with one "
+                "slice along z. Pass (z, y, x), or fit a segmenter with planes='yx'."
+            )
+        return prepared, series
+
+    def _attrs(self, image: xr.DataArray, function: str) -> dict[str, Any]:
+        attrs: dict[str, Any] = {"provenance": record(function, {"card": learn.card_digest(self.card_)})}
+        here, there = _voxel_size(image), self.card_["voxel_size_um"]
+        if here and there and any(abs(here[d] / there[d] - 1) > 0.1 for d in here.keys() & there.keys()):
+            attrs["voxel_size_note"] = f"the image has voxels of {here} um, the network was trained on {there} um"
+        return attrs
+
+    def _blockwise(
+        self, series: Any, function: Callable[..., np.ndarray], leading: tuple[int, ...], dtype: np.dtype
+    ) -> Any:
+        """Apply ``function`` to every block of every scan: at once, or as a lazy array where the input is one."""
+        scans, *shape = series.shape
+        blocks = list(iter_blocks(shape, self.block))
+        if isinstance(series, np.ndarray) or not hasattr(series, "dask"):
+            out = np.empty((scans, *leading, *shape), dtype)
+            for scan in range(scans):
+                scale = _scale(series[scan])
+                for block in blocks:
+                    region = learn.read_region(block.core, shape, self._sections)
+                    out[scan][(..., *block.core)] = function(np.asarray(series[(scan, *region)]), block.core, tuple(shape), scale)
+            return out
+        import dask
+        import dask.array as da
+
+        counts = [-(-size // step) for size, step in zip(shape, self.block, strict=True)]
+        parts = []
+        for scan in range(scans):
+            scale = dask.delayed(learn.gray_scale, pure=False)(learn.gray_columns(series[scan]))
+            row = np.empty(len(blocks), object)
+            for i, block in enumerate(blocks):
+                region = learn.read_region(block.core, shape, self._sections)
+                made = dask.delayed(function, pure=False)(series[(scan, *region)], block.core, tuple(shape), scale)
+                size = tuple(c.stop - c.start for c in block.core)
+                row[i] = da.from_delayed(made, (*leading, *size), dtype)
+            parts.append(da.block(row.reshape(counts).tolist()))
+        return da.stack(parts)
+
+    def _logits(self, volume: Any, core: Sequence[slice], scale: tuple[float, float]) -> np.ndarray:
+        region = learn.read_region(core, volume.shape, self._sections)
+        return self._block_logits(np.asarray(volume[region]), core, volume.shape, scale)
+
+    def _block_logits(
+        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
+    ) -> np.ndarray:
+        region = learn.read_region(core, shape, self._sections)
+        return learn.block_logits(
+            self._network,
+            block,
+            core=core,
+            shape=shape,
+            offset=[part.start for part in region],
+            sections=self._sections,
+            scale=scale,
+            classes=len(self._ids),
+        )
+
+    def _block_labels(
+        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
+    ) -> np.ndarray:
+        labels = np.array(self._ids, np.uint8)[self._block_logits(block, core, shape, scale).argmax(axis=0)]
+        labels[self._missing(block, core, shape)] = UNLABELED
+        return labels
+
+    def _block_chances(
+        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
+    ) -> np.ndarray:
+        logits = self._block_logits(block, core, shape, scale)
+        chances = np.zeros((len(self.phases_), *logits.shape[1:]), np.float32)
+        chances[[self.phases_.ids.index(number) for number in self._ids]] = _softmax(logits / self._temperature)
+        chances[:, self._missing(block, core, shape)] = np.nan
+        return chances
+
+    def _missing(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int]) -> np.ndarray:
+        region = learn.read_region(core, shape, self._sections)
+        inside = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(core, region, strict=True))
+        return np.asarray(np.isnan(block[inside]))
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a folder: ``weights.safetensors`` and ``card.json``.
+
+        Raises
+        ------
+        InputError
+            Where it is not fitted yet.
+        FileError
+            Where the folder cannot be written.
+        """
+        if not hasattr(self, "_network"):
+            raise not_fitted("NetworkSegmenter")
+        learn.save_model(path, self.card_, network=self._network)
+
+    @classmethod
+    def load(cls, path: str | Path, *, block: Sequence[int] = (192, 192, 192), device: str = "auto") -> Self:
+        """Read a saved network.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder that :meth:`save` wrote. Nothing in it is executed: weights are safetensors, the rest
+            is JSON.
+        block : three ints
+            As in the constructor.
+        device : str
+            As in the constructor.
+
+        Raises
+        ------
+        FileError
+            Where the folder, its card or its weights are absent, broken or do not fit each other.
+        """
+        card = learn.load_card(path, kind=_KIND)
+        try:
+            if card["format"] != _FORMAT:
+                raise FileError(
+                    f"{path}: the card must be of format {_FORMAT}, got {card['format']!r}. Update operando."
+                )
+            phases = PhaseScheme.from_dict(card["phases"])
+            sections = Sections.from_dict(card["sections"])
+            design = NetworkDesign.from_dict(card["network"])
+            ids = [int(number) for number in card["classes"]]
+            temperature = float(card["temperature"])
+            training = dict(card["training"])
+            seed, windows = int(training.pop("seed")), int(training.pop("windows"))
+            settings = TrainingSettings(**training)
+            if not set(ids) <= set(phases.ids) or len(set(ids)) != len(ids) or not 0.01 < temperature < 100:
+                raise InputError(f"classes {ids} of {dict(phases)} with the temperature {temperature}")
+            metrics = dict(card["metrics"])
+        except (KeyError, TypeError, ValueError, AttributeError, PhaseError) as error:
+            raise FileError(
+                f"{path}: the card has a field that cannot be used ({error}). Save the model again."
+            ) from error
+        segmenter = cls(
+            phases,
+            network=design,
+            planes=sections.planes,
+            context=sections.context,
+            overlap=sections.overlap,
+            training=settings,
+            windows=windows,
+            block=block,
+            device=device,
+            seed=seed,
+        )
+        segmenter._network = learn.load_network(
+            path,
+            design,
+            in_channels=sections.in_channels,
+            classes=len(ids),
+            sha256=card.get("weights_sha256"),
+            device=device,
+        )
+        segmenter._sections, segmenter._ids, segmenter._temperature = sections, ids, temperature
+        segmenter.phases_, segmenter.history_, segmenter.metrics_ = phases, [], metrics
+        segmenter.card_ = {key: value for key, value in card.items() if key != "weights_sha256"}
+        return segmenter
+
+
+def _scale(volume: Any) -> tuple[float, float]:
+    return learn.gray_scale(np.asarray(learn.gray_columns(volume)))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=0, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=0, keepdims=True), dtype=np.float32)
+
+
+def _voxel_size(image: xr.DataArray) -> dict[str, float] | None:
+    """Voxel edge in um per calibrated spatial dim; None where there is none."""
+    found = {dim: axis_spacing(image, dim) for dim in SPACE if dim in image.dims}
+    sizes = {dim: size for dim, (size, unit) in found.items() if unit == "um"}
+    return sizes or None

@@ -1,0 +1,231 @@
+import json
+
+import numpy as np
+import pytest
+
+from operando.core.axes import labeled_image
+from operando.core.errors import AxesError, FileError, InputError, PhaseError
+from operando.core.phases import CELL
+from operando.learn import TrainingSettings
+from operando.segmentation import NetworkSegmenter, Otsu, Segmenter, agreement, draw_strokes, label_slices
+
+QUICK = TrainingSettings(steps=60, batch=4)
+
+
+@pytest.fixture(scope="module")
+def marks(cell):
+    return label_slices(cell.labels, slices=5, scans=[1, 2, 3])
+
+
+@pytest.fixture(scope="module")
+def fitted(cell, marks):
+    return NetworkSegmenter(CELL, training=QUICK).fit(cell.image, marks)
+
+
+def test_a_network_trained_for_seconds_beats_thresholds(cell, marks, fitted):
+    network = agreement(fitted.predict(cell.image), cell.labels, CELL)
+    otsu = agreement(Otsu(CELL).fit(cell.image, marks).predict(cell.image), cell.labels, CELL)
+    assert float(network.macro) > float(otsu.macro) + 0.1
+
+
+def test_both_members_keep_the_contract(fitted):
+    assert isinstance(fitted, Segmenter)
+    assert isinstance(Otsu().fit(np.arange(16.0).reshape(4, 4)), Segmenter)
+
+
+def test_labels_have_the_dims_coordinates_and_phases_of_the_image(cell, fitted):
+    labels = fitted.predict(cell.image)
+    assert labels.dtype == np.uint8
+    assert labels.dims == cell.image.dims
+    assert all(np.array_equal(labels[dim], cell.image[dim]) for dim in labels.dims)
+    assert labels.attrs["phases"] == CELL.to_dict()
+    assert set(np.unique(labels)) <= set(CELL.ids)
+
+
+def test_one_scan_of_a_series_is_labeled_like_the_series(cell, fitted):
+    series = fitted.predict(cell.image)
+    assert np.array_equal(fitted.predict(cell.image[2]), series[2])
+    assert np.array_equal(fitted.predict(cell.image[2].values), series[2])
+
+
+def test_lazy_in_lazy_out_and_the_chunks_do_not_matter(cell, fitted):
+    whole = fitted.predict(cell.image[:2])
+    segmenter = NetworkSegmenter(CELL, block=(24, 20, 31))
+    segmenter.__dict__.update({key: value for key, value in fitted.__dict__.items() if key != "block"})
+    for chunks in ({"t": 1, "z": 13, "y": 48, "x": 20}, {"t": 2, "z": 40, "y": 7, "x": 48}):
+        lazy = segmenter.predict(cell.image[:2].chunk(chunks))
+        assert lazy.chunks is not None
+        assert np.array_equal(lazy, whole)
+
+
+def test_probability_names_the_phases_sums_to_one_and_fits_the_labels(cell, fitted):
+    chances = fitted.predict_probability(cell.image[3])
+    assert chances.dims == ("phase", "z", "y", "x")
+    assert chances.dtype == np.float32
+    assert chances.phase.values.tolist() == list(CELL.names)
+    assert np.allclose(chances.sum("phase"), 1, atol=1e-5)
+    assert np.array_equal(chances.argmax("phase").values, fitted.predict(cell.image[3]).values)
+    lazy = fitted.predict_probability(cell.image[3].chunk({"z": 16}))
+    assert lazy.chunks is not None
+    assert np.array_equal(lazy, chances)
+
+
+def test_gain_offset_and_integers_of_the_detector_hardly_matter(cell, fitted):
+    expected = fitted.predict(cell.image[3]).values
+    as_counts = (20_000 + 30_000 * (cell.image[3] - 0.8)).round().astype(np.uint16)
+    assert np.mean(fitted.predict(as_counts).values == expected) > 0.999
+
+
+def test_a_missing_voxel_stays_missing(cell, fitted):
+    image = cell.image[3].copy(deep=True)
+    image[5, 6, 7] = np.nan
+    labels, chances = fitted.predict(image), fitted.predict_probability(image)
+    assert int(labels[5, 6, 7]) == 255
+    assert int((labels == 255).sum()) == 1
+    assert np.isnan(chances[:, 5, 6, 7]).all()
+    assert int(np.isnan(chances).sum()) == len(CELL)
+
+
+def test_a_saved_network_predicts_the_same(cell, fitted, tmp_path):
+    fitted.save(tmp_path / "network")
+    again = NetworkSegmenter.load(tmp_path / "network")
+    assert np.array_equal(again.predict(cell.image[2]), fitted.predict(cell.image[2]))
+    assert np.array_equal(again.predict_probability(cell.image[2]), fitted.predict_probability(cell.image[2]))
+    assert again.phases_ == CELL
+    assert again.metrics_ == fitted.metrics_
+    assert again.card_ == json.loads(json.dumps(fitted.card_))
+
+
+def test_the_card_tells_what_a_reader_must_know(fitted):
+    card = fitted.card_
+    assert card["split"]["kind"] == "scan"
+    assert card["data"]["annotated_scans"] == [1, 2, 3]
+    assert set(card["split"]["held_out_scans"]) < {1, 2, 3}
+    assert card["voxel_size_um"] == {"z": 1.33, "y": 1.33, "x": 1.33}
+    assert set(card["metrics"]["iou"]) == set(CELL)
+    assert card["data"]["annotated_voxels"]["electrode"] > 0
+    assert {"torch", "monai"} <= set(card["versions"])
+
+
+def test_held_out_metrics_resemble_those_on_scans_nobody_annotated(cell, fitted):
+    honest = float(agreement(fitted.predict(cell.image[0]), cell.labels[0], CELL).accuracy)
+    assert fitted.metrics_["accuracy"] == pytest.approx(honest, abs=0.1)
+    assert fitted.metrics_["calibration_error"] < 0.1
+
+
+def test_a_voxel_size_unlike_the_training_is_noted_not_refused(cell, fitted):
+    from operando.core.axes import calibrate
+
+    assert "voxel_size_note" not in fitted.predict(cell.image[1]).attrs
+    assert "1.33" in fitted.predict(calibrate(cell.image[1], voxel_size_um=3.0)).attrs["voxel_size_note"]
+
+
+def test_the_same_seed_gives_the_same_network(cell, marks):
+    settings = TrainingSettings(steps=3, batch=2)
+    first, second = (
+        NetworkSegmenter(CELL, training=settings, validation=False, seed=4).fit(cell.image, marks) for _ in range(2)
+    )
+    assert np.array_equal(first.predict_probability(cell.image[1]), second.predict_probability(cell.image[1]))
+
+
+def test_lazy_training_data_give_the_same_network(cell, marks):
+    settings = TrainingSettings(steps=2, batch=2)
+    eager = NetworkSegmenter(CELL, training=settings, validation=False).fit(cell.image, marks)
+    lazy = NetworkSegmenter(CELL, training=settings, validation=False).fit(
+        cell.image.chunk({"t": 1, "y": 16}), marks.chunk({"t": 2, "x": 16})
+    )
+    assert np.array_equal(eager.predict_probability(cell.image[1]), lazy.predict_probability(cell.image[1]))
+
+
+def test_without_phases_the_classes_are_the_values_annotated(cell, marks):
+    settings = TrainingSettings(steps=1, batch=1)
+    fewer = marks.where(marks <= 1, 255).astype(np.uint8)
+    segmenter = NetworkSegmenter(training=settings, validation=False).fit(cell.image, fewer)
+    assert dict(segmenter.phases_) == {"class_0": 0, "class_1": 1}
+    assert set(np.unique(segmenter.predict(cell.image[0]))) <= {0, 1}
+
+
+def test_a_phase_nobody_annotated_has_probability_zero(cell, marks):
+    settings = TrainingSettings(steps=1, batch=1)
+    fewer = marks.where(marks != CELL["dendrite"], 255).astype(np.uint8)
+    segmenter = NetworkSegmenter(CELL, training=settings, validation=False).fit(cell.image, fewer)
+    chances = segmenter.predict_probability(cell.image[3])
+    assert float(chances.sel(phase="dendrite").max()) == 0
+    assert np.allclose(chances.sum("phase"), 1, atol=1e-5)
+
+
+def test_progress_counts_through_both_stages(cell, marks):
+    told = []
+    settings = TrainingSettings(steps=4, batch=1)
+    NetworkSegmenter(CELL, training=settings, progress=lambda *values: told.append(values)).fit(cell.image, marks)
+    assert [step for step, _, _ in told] == [1, 2, 3, 4, 5, 6]
+    assert {total for _, total, _ in told} == {6}
+
+
+def test_a_network_of_images_reads_a_volume_slice_by_slice():
+    rng = np.random.default_rng(0)
+    truth = np.zeros((96, 96), np.uint8)
+    truth[:, 48:] = 1
+    truth[20:30] = 0
+    image = labeled_image(100 * truth + 20 * rng.normal(size=truth.shape))
+    strokes = draw_strokes(labeled_image(truth), strokes_per_phase=15, length=30)
+    segmenter = NetworkSegmenter(training=QUICK).fit(image, strokes)
+    assert segmenter.card_["sections"]["planes"] == ("yx",)
+    assert segmenter.card_["sections"]["context"] == 0
+    volume = labeled_image(100 * np.stack([truth] * 3) + 20 * rng.normal(size=(3, *truth.shape)))
+    labels = segmenter.predict(volume)
+    assert labels.dims == ("z", "y", "x")
+    assert np.mean(labels.values == truth) > 0.97
+    assert np.mean(segmenter.predict(image).values == truth) > 0.97
+
+
+def test_a_network_of_volumes_refuses_a_single_slice(fitted):
+    with pytest.raises(InputError, match="planes='yx'"):
+        fitted.predict(np.zeros((64, 64)))
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "error", "message"),
+    [
+        (np.zeros((2, 8, 8)), np.zeros((2, 8, 9), np.uint8), AxesError, "the shape of the images"),
+        (np.zeros((2, 8, 8)), np.zeros((2, 8, 8), np.int64), InputError, "must be uint8"),
+        (np.zeros((2, 8, 8)), np.full((2, 8, 8), 255, np.uint8), InputError, "at least two phases"),
+        (np.zeros((2, 8, 8)), np.zeros((2, 8, 8), np.uint8), InputError, "at least two phases"),
+        (np.zeros(8), np.zeros(8, np.uint8), AxesError, "2 to 4 dims"),
+        (np.zeros((2, 8, 8), complex), np.zeros((2, 8, 8), np.uint8), InputError, "real numbers"),
+        (np.zeros((0, 8, 8)), np.zeros((0, 8, 8), np.uint8), InputError, "must not be empty"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(images, annotations, error, message):
+    with pytest.raises(error, match=message):
+        NetworkSegmenter().fit(images, annotations)
+
+
+def test_an_annotated_value_that_is_no_phase_is_refused(cell, marks):
+    with pytest.raises(PhaseError, match="Add these ids"):
+        NetworkSegmenter({"electrolyte": 0, "electrode": 1}).fit(cell.image, marks)
+
+
+def test_what_is_not_fitted_says_so():
+    with pytest.raises(InputError, match="must be fitted first"):
+        NetworkSegmenter().predict(np.zeros((8, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"classes": [0, 77]},
+        {"sections": {"planes": ["qq"]}},
+        {"network": {"channels": "many"}},
+        {"temperature": 0},
+        {"training": None},
+        {"phases": []},
+    ],
+)
+def test_a_card_with_a_wrong_field_is_refused(fitted, tmp_path, change):
+    fitted.save(tmp_path / "network")
+    file = tmp_path / "network" / "card.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(FileError):
+        NetworkSegmenter.load(tmp_path / "network")
