@@ -241,4 +241,4 @@ def test_no_warning_log_or_open_file_escapes(tmp_path, capfd, caplog):
         gc.collect()
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
-    assert logging.getLogger("tifffile").handlers
+    assert len(logging.getLogger("tifffile").handlers) == 1

@@ -56,7 +56,9 @@ def test_slabs_and_chunks_do_not_change_an_area(monkeypatch):
     labels = labeled_image(values, voxel_size_um=1.3)
     whole = interface_area(labels, CELL)
     for voxels in (1, 200):
-        monkeypatch.setattr("operando.morphometry.interface.slabs.__kwdefaults__", {"overlap": 0, "slab_voxels": voxels})
+        monkeypatch.setattr(
+            "operando.morphometry.interface.slabs.__kwdefaults__", {"overlap": 0, "slab_voxels": voxels}
+        )
         xr.testing.assert_allclose(interface_area(labels.chunk({"z": 4, "x": 3}), CELL), whole)
 
 

@@ -5,7 +5,7 @@ from operando.core.axes import labeled_image
 from operando.core.errors import InputError
 from operando.morphometry.layers import layer_profile, layers_along_radius
 from operando.report import style
-from operando.report.layers import layer_map, layer_profiles, layer_section, unrolled_layers
+from operando.report.layers import layer_map, layer_profiles, layer_section, training_and_test, unrolled_layers
 
 PHASES = {"background": 0, "layer": 1}
 
@@ -36,6 +36,22 @@ def test_section_shows_the_whole_slice_and_an_enlarged_part_with_scale_bars(roll
     assert ink(figure) > 0.2
 
 
+def test_test_panels_show_each_method_with_its_score_and_mistakes(roll):
+    image, labels, _ = roll
+    truth = labels[0]
+    marks = truth.copy(data=np.where(np.arange(160)[:, None] % 9 == 0, truth, 255).astype("uint8"))
+    wrong = truth.copy(data=np.zeros_like(truth))
+    figure = training_and_test(
+        image[0], marks, image[0], truth, {"network": truth, "Otsu": wrong}, PHASES, scores={"network": 1.0}
+    )
+    assert [ax.get_title() for ax in figure.axes] == ["taught: strokes", "network: IoU 1.000", "Otsu"]
+    right, missed, invented = (np.asarray(shown.get_array())[..., 3] > 0 for shown in figure.axes[2].images[1:])
+    assert not right.any()
+    assert not invented.any()
+    np.testing.assert_array_equal(missed, truth == 1)
+    assert ink(figure) > 0.2
+
+
 def test_unrolled_rings_are_level_bands_where_they_were_measured(roll):
     image, _, layers = roll
     figure = unrolled_layers(image[0], layers.isel(z=0), phases=PHASES)
@@ -63,7 +79,7 @@ def test_profiles_carry_units_and_one_panel_per_quantity(roll, along):
     assert [ax.get_ylabel() for ax in figure.axes] == ["Layer thickness [µm]", "Layer spacing [µm]", "Layers"]
     assert figure.axes[-1].get_xlabel() == ("Radius [mm]" if along == "radius" else "Position z [mm]")
     drawn = figure.axes[0].lines[0].get_ydata()
-    np.testing.assert_allclose(drawn, profile["thickness"])
+    np.testing.assert_allclose(drawn, profile["thickness"][profile["layers"] >= 0.1])
 
 
 def test_one_lost_layer_does_not_flatten_the_panel(roll):
@@ -71,6 +87,13 @@ def test_one_lost_layer_does_not_flatten_the_panel(roll):
     profile.loc[len(profile) // 2, "spacing_high"] = 1e5
     figure = layer_profiles(profile, quantities=("spacing",))
     assert figure.axes[0].get_ylim()[1] < 1e3
+
+
+def test_color_scale_is_that_of_the_bulk(roll):
+    layers = roll[2].copy(deep=True)
+    layers["spacing"][1, :5] = 1e4
+    low, high = layer_map(layers).axes[0].collections[0].get_clim()
+    assert 150 < low < 200 < high < 300
 
 
 def test_profile_of_another_cell_is_drawn_and_named(roll):

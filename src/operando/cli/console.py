@@ -141,7 +141,7 @@ class Bars(Listener):
 
     def step_skipped(self, step: Step) -> None:
         """Say that a finished result is used again."""
-        task = self._progress.add_task(step.title, total=1.0, completed=1.0, note="finished before")
+        task = self._progress.add_task(step.title, total=1.0, completed=1, note="finished before")
         self._progress.stop_task(task)
 
     def progress(self, step: Step, done: float, total: float, note: str = "") -> None:

@@ -30,17 +30,17 @@ def lines(about: dict[str, Any]) -> Iterator[str]:
     inside = f"#{about['dataset']}" if about["dataset"] else ""
     yield f"{about['path']}{inside}  ({about['reader']})"
     if about["shape"] is not None:
-        shape = " x ".join(f"{dim} {count}" for dim, count in zip(about["dims"], about["shape"], strict=True))
+        shape = ", ".join(f"{dim} {count}" for dim, count in zip(about["dims"], about["shape"], strict=True))
         yield f"  shape    {shape or 'one value'}"
         unit = f" in {about['units']}" if about["units"] not in (None, "1") else ""
         yield f"  values   {about['dtype']}{unit}, {size(about['bytes'])} in memory"
         if any(unit != "px" for unit in about["voxel_units"].values()):
-            voxel = " x ".join(
+            voxel = ", ".join(
                 f"{dim} {step:.6g} {about['voxel_units'][dim]}" for dim, step in about["voxel_size"].items() if step
             )
             yield f"  voxel    {voxel}"
         if about["extent_um"]:
-            yield "  extent   " + " x ".join(f"{dim} {extent:.6g} um" for dim, extent in about["extent_um"].items())
+            yield "  extent   " + ", ".join(f"{dim} {extent:.6g} um" for dim, extent in about["extent_um"].items())
         if about["t"]:
             t = about["t"]
             yield f"  time     {t['n']} scans from {t['first']:.6g} to {t['last']:.6g} {t['units']}"

@@ -142,7 +142,8 @@ def labeled_image(
     for key, value in (coords or {}).items():
         made.setdefault(key, value)
     described = {"units": units, **({"long_name": long_name} if long_name else {}), **(attrs or {})}
-    return xr.DataArray(array, dims=names, coords=made, name=name, attrs=described)
+    # Without the rename, xarray would take the name of a Dask graph for that of the image.
+    return xr.DataArray(array, dims=names, coords=made, attrs=described).rename(name)
 
 
 def _voxel_sizes(voxel_size_um: float | Sequence[float] | None, space: Sequence[str]) -> dict[str, tuple[float, str]]:

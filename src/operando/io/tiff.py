@@ -34,6 +34,8 @@ _DEFAULT_DPI = {1, 36, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 240, 300, 3
 _MOST_PER_BYTE = {1: 8, 32773: 65, 5: 3000, 8: 1100, 32946: 1100}
 _MOST_PER_BYTE_ELSE = 100_000
 _OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64", "complex64", "complex128")
+# Without a handler of its own, logging prints what tifffile finds odd on stderr.
+_QUIET = logging.NullHandler()
 
 
 class TiffReader:
@@ -75,8 +77,7 @@ class _Tiff:
     def __init__(self, path: Path) -> None:
         import tifffile
 
-        # Without a handler of its own, logging prints what tifffile finds odd on stderr.
-        logging.getLogger("tifffile").addHandler(logging.NullHandler())
+        logging.getLogger("tifffile").addHandler(_QUIET)
         pages = count_pages(path)
         try:
             self.file = tifffile.TiffFile(path)
@@ -223,7 +224,7 @@ class TiffPages(FileArray):
         return page.reshape((rows.stop - rows.start, *self._inner[1:]))[(slice(None), *inner[1:])]
 
     def _read_plain(self, file: Any, offsets: Sequence[int], rows: slice) -> np.ndarray:
-        separate, depth, length, width, samples = self._page_shape
+        separate, depth, _, width, samples = self._page_shape
         row = width * samples
         stored = self.dtype.newbyteorder(self._byteorder)
         whole = separate * depth > 1
@@ -232,7 +233,6 @@ class TiffPages(FileArray):
         values = np.fromfile(file, dtype=stored, count=count)
         if values.size != count:
             raise EOFError(f"the file ends after {values.size} of {count} values")
-        del length
         return values.astype(self.dtype, copy=False)
 
     def _decode(self, file: Any, offsets: Sequence[int], counts: Sequence[int], rows: slice) -> np.ndarray:

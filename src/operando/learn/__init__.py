@@ -9,6 +9,7 @@ from operando.learn.metrics import (
     fit_temperature,
     intersection_over_union,
     macro_iou,
+    prior_shift,
     summary,
     total_iou,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "macro_iou",
     "network_design",
     "normalized",
+    "prior_shift",
     "read_region",
     "save_model",
     "summary",

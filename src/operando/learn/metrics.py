@@ -233,3 +233,44 @@ def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
 
     found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(10.0)), method="bounded")
     return float(np.exp(found.x))
+
+
+def prior_shift(chances: np.ndarray, trained: np.ndarray, *, iterations: int = 100) -> np.ndarray:
+    """Log of how much more frequent each class is in images than it was in training.
+
+    Parameters
+    ----------
+    chances : ndarray, (n, class)
+        Probabilities of a network for voxels drawn evenly from the images.
+    trained : ndarray, (class,)
+        Frequencies of the classes in training, summing to one.
+    iterations : int
+        Of expectation maximization.
+
+    Returns
+    -------
+    ndarray, (class,)
+        To be added to the logits; between log 1/1000 and log 1000.
+
+    Notes
+    -----
+    Whoever draws strokes gives a thin phase as many voxels as a thick one, and the network learns
+    that it is as frequent: its volume comes out too large. The frequencies in the images are found
+    without labels by expectation maximization (Saerens, Latinne and Decaestecker 2002). It assumes
+    that a class looks the same in training as in the images, and calibrated probabilities.
+
+    Examples
+    --------
+    Trained on halves, seen in images of nine tenths:
+
+    >>> logits = np.repeat([[4.0, -4.0], [-4.0, 4.0]], [900, 100], axis=0)
+    >>> chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    >>> np.exp(prior_shift(chances, np.array([0.5, 0.5]))).round(1).tolist()
+    [1.8, 0.2]
+    """
+    before = np.maximum(np.asarray(trained, dtype=float), 1e-9)
+    now = before.copy()
+    for _ in range(iterations):
+        weighted = chances * (now / before)
+        now = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
+    return np.log(np.clip(now / before, 1e-3, 1e3))

@@ -234,6 +234,12 @@ class PatchSampler:
             padded_extent(int(size), patch, sections.factor) for size, patch in zip(sizes, sections.patch, strict=True)
         )
 
+    def fractions(self, patches: int = 128) -> np.ndarray:
+        """Share of each class among the annotated voxels of drawn patches: what training takes for granted."""
+        _, classes = self.batch(patches)
+        counts = np.bincount(classes[classes != UNLABELED], minlength=self.voxels_per_class.size)
+        return np.asarray(counts / counts.sum())
+
     def batch(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Gray (n, channels, rows, columns) float32 and classes (n, rows, columns) uint8."""
         gray = np.empty((size, self._sections.in_channels, *self._extent), np.float32)

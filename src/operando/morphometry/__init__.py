@@ -3,7 +3,12 @@
 from operando.morphometry.connectivity import inactive_lithium, inactive_mask
 from operando.morphometry.interface import electrode_surfaces, interface_area
 from operando.morphometry.sides import SIDE_SCHEME, lithium_by_side, side_labels
-from operando.morphometry.uncertainty import interface_error, probability_moments, segmentation_sigma
+from operando.morphometry.uncertainty import (
+    error_adjusted_volumes,
+    interface_error,
+    probability_moments,
+    segmentation_sigma,
+)
 from operando.morphometry.volume import coverage, effective_thickness, roi_area, thickness_map, volumes
 
 __all__ = [
@@ -11,6 +16,7 @@ __all__ = [
     "coverage",
     "effective_thickness",
     "electrode_surfaces",
+    "error_adjusted_volumes",
     "inactive_lithium",
     "inactive_mask",
     "interface_area",

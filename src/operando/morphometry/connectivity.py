@@ -80,8 +80,8 @@ def inactive_lithium(
     electrode inside the electrolyte is therefore no electrode.
 
     Components are labeled slab by slab and joined across slabs, with 64-bit numbers; the result does not
-    depend on ``slab_voxels``. Memory: 7 bytes per voxel of a slab (at least one plane), two (y, x) maps and
-    24 bytes per component.
+    depend on ``slab_voxels``. Memory: about 10 bytes per voxel of a slab (at least one plane), a row of
+    chunks of a lazy image, three (y, x) maps and 24 bytes per component.
 
     Do not trust it below the resolution: a neck thinner than a voxel reads as a gap, and one wrong voxel
     opens or closes a contact. :func:`connectivity` 26 and 6 bracket the latter.
@@ -132,8 +132,8 @@ def inactive_mask(
     Returns
     -------
     DataArray of bool, dims ([t], z, y, x)
-        Lazy, in slabs of whole planes, where ``labels`` is lazy. The components are found at the call, at the
-        memory of :func:`inactive_lithium`; computing a slab labels it once more.
+        Lazy, in rows of whole planes, where ``labels`` is lazy. The components are found at the call, at the
+        memory of :func:`inactive_lithium`; computing a row labels it once more.
 
     Examples
     --------
@@ -269,13 +269,21 @@ class _Search:
         import dask
         import dask.array as da
 
-        lazy = []
         thick, plane = slab_planes(self.scan, self.slab_voxels), self.scan.shape[1:]
-        for start, share in zip(range(0, self.scan.shape[0], thick), shares, strict=True):
-            piece = self.scan.data[start : start + thick]
-            painted = dask.delayed(self.paint)(piece, start, share)
-            lazy.append(da.from_delayed(painted, shape=(piece.shape[0], *plane), dtype=bool))
+        # As many slabs together as a chunk is thick, so that a chunk is decoded once or twice, not once a slab.
+        together = max(1, self.scan.chunksizes["z"][0] // thick)
+        lazy = []
+        for first in range(0, len(shares), together):
+            row = self.scan.data[first * thick : (first + together) * thick]
+            painted = dask.delayed(self.paint_row)(row, first * thick, thick, shares[first : first + together])
+            lazy.append(da.from_delayed(painted, shape=(row.shape[0], *plane), dtype=bool))
         return da.concatenate(lazy)
+
+    def paint_row(self, row: np.ndarray, start: int, thick: int, shares: list[np.ndarray]) -> np.ndarray:
+        """:meth:`paint` for the slabs of a row."""
+        return np.concatenate(
+            [self.paint(row[i * thick : (i + 1) * thick], start + i * thick, share) for i, share in enumerate(shares)]
+        )
 
     def paint(self, slab: np.ndarray, start: int, chosen: np.ndarray) -> np.ndarray:
         """Mask of the counted voxels of one slab whose component is chosen."""

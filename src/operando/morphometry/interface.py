@@ -13,8 +13,9 @@ from operando.core.errors import InputError, PhaseError, nearest
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.morphometry.volume import Phases, by_component, checked_labels, over_columns, scans
 
-SLAB_VOXELS = 1 << 25
-"""Voxels held at a time where a function walks through a volume in slabs of whole planes."""
+SLAB_VOXELS = 1 << 23
+"""Voxels worked on at a time where a function walks through a volume in slabs of whole planes."""
+_ROW_VOXELS = 1 << 30
 
 
 def electrode_surfaces(labels: xr.DataArray, phases: Phases, *, electrode: str = "electrode") -> xr.DataArray:
@@ -176,7 +177,7 @@ def interface_area(labels: xr.DataArray, phases: Phases) -> xr.DataArray:
     last row where it leaves the field of view. The border of the field of view and borders with unlabeled
     voxels are not surface.
 
-    Memory: a slab of at most 2^25 voxels (or one plane), whatever the size of the volume.
+    Memory: about 20 bytes per voxel of a slab of at most 2^23 voxels (or one plane), and a row of chunks.
 
     Reference
     ---------
@@ -248,12 +249,40 @@ def _directions(edges: tuple[float, ...]) -> tuple[Offsets, np.ndarray]:
 def slabs(
     scan: xr.DataArray, *, overlap: int = 0, slab_voxels: int = SLAB_VOXELS
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Walk through a volume in slabs of whole planes, each followed by ``overlap`` planes of the next."""
+    """Walk through a volume in slabs of whole planes, each followed by ``overlap`` planes of the next.
+
+    A lazy volume is read row of chunks by row of chunks along z (one byte per voxel of a row), so that no
+    chunk is decoded twice; a row of more than 2^30 voxels is read slab by slab instead.
+    """
     depth, thick = scan.shape[0], slab_planes(scan, slab_voxels)
+    rows = _chunk_rows(scan)
+    held: dict[int, np.ndarray] = {}
     for start in range(0, depth, thick):
         stop = min(start + thick, depth)
-        piece = scan.data[start : min(stop + overlap, depth)]
-        yield slice(start, stop), np.asarray(piece if scan.chunks is None else piece.compute())
+        end = min(stop + overlap, depth)
+        if not rows:
+            piece = scan.data[start:end]
+            yield slice(start, stop), np.asarray(piece if scan.chunks is None else piece.compute())
+            continue
+        parts = []
+        for first, last in rows:
+            if last <= start:
+                held.pop(first, None)
+            elif first < end:
+                if first not in held:
+                    held[first] = np.asarray(scan.data[first:last].compute())
+                parts.append(held[first][max(start - first, 0) : end - first])
+        yield slice(start, stop), parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _chunk_rows(scan: xr.DataArray) -> list[tuple[int, int]]:
+    """First and last plane of every row of chunks; none where it is better to read without."""
+    if scan.chunks is None:
+        return []
+    ends = np.cumsum(scan.chunks[0]).tolist()
+    rows = list(zip([0, *ends[:-1]], ends, strict=True))
+    plane = int(np.prod(scan.shape[1:]))
+    return rows if max(last - first for first, last in rows) * plane <= _ROW_VOXELS else []
 
 
 def slab_planes(scan: xr.DataArray, slab_voxels: int) -> int:

@@ -133,10 +133,7 @@ def side_labels(
 
 
 def _by_side(block: np.ndarray, center: np.ndarray, middle: np.ndarray, *, tables: list[np.ndarray]) -> np.ndarray:
-    below = np.broadcast_to(center < middle, block.shape)
-    out = tables[1][block]
-    out[below] = tables[0][block[below]]
-    return out
+    return np.where(center < middle, tables[0][block], tables[1][block])
 
 
 def fixed_and_free(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def write_demo(
         marks = None
         for axis in ("y", "x"):
             edges = np.linspace(0, sample.sizes[axis], _SLICES + 1)
-            places = [int(rng.integers(low, high)) for low, high in zip(edges, edges[1:], strict=False)]
+            places = [int(rng.integers(low, high)) for low, high in pairwise(edges)]
             drawn = segmentation.label_slices(sample.labels, scans=annotated, slices=places, axis=axis)
             marks = drawn if marks is None else marks.where(marks != 255, drawn)
         assert marks is not None

@@ -180,7 +180,7 @@ def _template_lines(model: type[Settings], given: Mapping[str, Any], depth: int)
             continue
         if isinstance(value, Settings):
             value = value.model_dump()
-        text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).removesuffix("...\n").strip()
         comment = f"  # {description}" if description else ""
         line = f"{pad}{name}: {text}{comment}"
         if len(line) > 118 and description:

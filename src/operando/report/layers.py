@@ -123,14 +123,90 @@ def _lively(mask: np.ndarray) -> tuple[float, float]:
     rows, columns = np.nonzero(mask)
     if rows.size == 0:
         return 0.5, 0.5
-    column = columns.min() + 0.17 * (columns.max() - columns.min())
-    return (rows.min() + rows.max()) / 2 / mask.shape[0], column / mask.shape[1]
+    # Percentiles, because a few voxels mistaken at the edge of the image must not move the view off the roll.
+    top, bottom = np.percentile(rows, [1, 99])
+    left, right = np.percentile(columns, [1, 99])
+    return (top + bottom) / 2 / mask.shape[0], (left + 0.17 * (right - left)) / mask.shape[1]
 
 
 def _frame(x: float, y: float, size: float) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((x, y), size, size, fill=False, edgecolor="white", linewidth=0.8)
+
+
+@style.styled
+def training_and_test(
+    training: xr.DataArray,
+    annotations: xr.DataArray,
+    test: xr.DataArray,
+    truth: xr.DataArray,
+    predictions: Mapping[str, xr.DataArray],
+    phases: PhaseScheme | Mapping[str, int],
+    *,
+    component: str = "layer",
+    scores: Mapping[str, float] | None = None,
+    gray: tuple[float, float] | None = None,
+) -> Any:
+    """Draw what a segmenter was taught on one image, and where it and its baseline are right on another.
+
+    Parameters
+    ----------
+    training, annotations : DataArray, dims (y, x)
+        Gray values, and the labels given for them; 255 = unlabeled.
+    test, truth : DataArray, dims (y, x)
+        Gray values of the image that was held out, and its true labels.
+    predictions : mapping of str to DataArray, dims (y, x)
+        Labels found on the test image, by the name of the method; one panel each.
+    phases : PhaseScheme or mapping of str to int
+    component : str
+        The phase that is judged.
+    scores : mapping of str to float, optional
+        Intersection over union of the component by method, written above its panel.
+    gray : tuple of float, optional
+        Gray values shown as black and white; default as in :func:`layer_section`.
+
+    Returns
+    -------
+    matplotlib Figure, 170 mm wide
+    """
+    from matplotlib.patches import Patch
+
+    scheme = PhaseScheme.of(phases)
+    number = scheme[component]
+    figure = style.new_figure(style.DOUBLE_MM, 13 + style.DOUBLE_MM / (1 + len(predictions)))
+    axes = figure.subplots(1, 1 + len(predictions))
+    panels: list[tuple[xr.DataArray, dict[str, np.ndarray]]] = []
+    marks, true = np.asarray(annotations.values), np.asarray(truth.values)
+    panels.append((training, {scheme.color(component): marks == number, _MISSED: (marks != number) & (marks != 255)}))
+    for labels in predictions.values():
+        found, layer = np.asarray(labels.values) == number, true == number
+        right = {scheme.color(component): found & layer, _MISSED: layer & ~found, _INVENTED: found & ~layer}
+        panels.append((test, {color: where & (true != 255) for color, where in right.items()}))
+    titles = ["taught: strokes", *(_score_title(name, scores) for name in predictions)]
+    for ax, (image, overlays), title in zip(axes, panels, titles, strict=True):
+        pixels = np.asarray(image.values, dtype=float)
+        low, high = _gray(pixels, pixels[next(iter(overlays.values()))]) if gray is None else gray
+        # Dimmed, so that the colors and not the gray decide what is seen.
+        ax.imshow(pixels, cmap="gray", vmin=low, vmax=low + 1.6 * (high - low), extent=_extent(image))
+        for color, where in overlays.items():
+            _tint(ax, where, color, _extent(image), 0.9)
+        ax.set_axis_off()
+        ax.set_title(title)
+        style.add_scale_bar(ax, unit=axis_spacing(image, "x", where="training_and_test")[1])
+    names = {scheme.color(component): f"{component}, right", _MISSED: "other phase / missed", _INVENTED: "invented"}
+    handles = [Patch(facecolor=color, label=name) for color, name in names.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.0, handleheight=1.0)
+    if style.is_simulated(training, test):
+        style.mark_simulated(figure)
+    return figure
+
+
+_MISSED, _INVENTED = "#F0E442", "#D55E00"
+
+
+def _score_title(name: str, scores: Mapping[str, float] | None) -> str:
+    return f"{name}: IoU {scores[name]:.3f}" if scores and name in scores else name
 
 
 @style.styled
@@ -214,7 +290,7 @@ def layer_profiles(
     ----------
     profile : DataFrame of ``morphometry.layer_profile``
         The line is the median (of ``layers`` the mean), the dotted lines are its 95 % interval, the band holds the
-        middle 68 % of all passages.
+        middle 68 % of all passages. Bands that hold less than a tenth of a turn are left out.
     along : {"radius", "z"}
         What the rows of the profile are.
     quantities : sequence of str
@@ -253,7 +329,7 @@ def layer_profiles(
 
 
 def _profile(ax: Any, profile: pd.DataFrame, name: str) -> None:
-    known = profile[np.isfinite(profile[name])]
+    known = profile[np.isfinite(profile[name]) & (profile["layers"] >= 0.1)]
     place, value, sigma = known["place"] / 1000, known[name], known[f"{name}_sigma"].fillna(0)
     color = _COLORS[name]
     low, high = value, value
@@ -291,7 +367,8 @@ def layer_map(
     unrolled : bool
         Angle and radius as axes instead of the cell's own shape.
     limits : tuple of float, optional
-        Ends of the color scale. Default: the 2 % and 98 % percentiles.
+        Ends of the color scale. Default: the median and three times the half width of the middle 68 % to either
+        side, so that a lost layer does not flatten the rest.
 
     Returns
     -------
@@ -329,7 +406,7 @@ def layer_map(
         polygons = np.stack([np.column_stack([r * np.cos(a), r * np.sin(a)]) for a, r in corners], axis=1)
     if not drawn.any():
         raise InputError(f"layer_map: at least one layer with a {quantity} is needed, got none. Look at the labels.")
-    ends = np.percentile(values[drawn], [2, 98]) if limits is None else limits
+    ends = _robust_limits(values[drawn]) if limits is None else limits
     # viridis is readable without color; values beyond the ends show by the arrows of the bar.
     cells = PolyCollection(
         list(polygons), array=values[drawn], cmap="viridis", edgecolors="face", linewidths=0.2, rasterized=True
@@ -350,6 +427,12 @@ def layer_map(
     if style.is_simulated(layers):
         style.mark_simulated(ax.figure)
     return ax.figure
+
+
+def _robust_limits(values: np.ndarray) -> tuple[float, float]:
+    low, middle, high = np.percentile(values, [16, 50, 84])
+    half = 1.5 * (high - low)
+    return max(float(values.min()), middle - half), min(float(values.max()), middle + half)
 
 
 def _gap(inner: np.ndarray, outer: np.ndarray) -> float:

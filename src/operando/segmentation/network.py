@@ -35,7 +35,9 @@ _KIND = "operando.segmentation.NetworkSegmenter"
 _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
 _EVALUATED = 2**24  # voxels at most whose logits are computed to judge a network
-_CALIBRATED = 200_000  # held-out voxels at most that the temperature is fitted to
+_CALIBRATED = 500_000  # held-out voxels at most that metrics and temperature come from
+_SAMPLED = 2**20  # voxels whose probabilities tell how frequent the phases are
+_THINNED = 7  # of these one in seven is kept; odd, so that no row of voxels is preferred
 _REFRESH = 0.5  # share of the steps that the network then trains on all annotations
 _NORMALIZATION = (
     "per scan: (gray - mean) / standard deviation of the voxels between the 0.5 and 99.5 percentiles "
@@ -102,6 +104,10 @@ class NetworkSegmenter:
     ``metrics_`` belong to a network that never saw the held-out scans; the network kept has then seen
     them too, and is on average a little better. Where only one scan is annotated the split is by
     place within it, which flatters; the card says so.
+
+    Strokes and points give thin phases as many voxels as thick ones. How frequent the phases are in
+    the annotated scans is therefore estimated from all of their voxels, and the logits are shifted by
+    it (:func:`operando.learn.prior_shift`), or volumes of thin phases would come out too large.
 
     Do not trust it on cells whose electrodes lie elsewhere along z, whose plating side is the other
     one, or whose voxel size differs much from the card's: annotate a few slices there and fit again.
@@ -212,7 +218,8 @@ class NetworkSegmenter:
         else:
             stages.append(("final", self.training, None))
         total = sum(settings.steps for _, settings, _ in stages)
-        self._network, self._sections, self._ids, self._temperature = network, sections, ids, 1.0
+        self._network, self._sections, self._ids = network, sections, ids
+        self._temperature, self._shift = 1.0, np.zeros(len(ids))
         self.phases_, self.history_, self.metrics_ = scheme, [], {}
         done = 0
         for name, settings, held in stages:
@@ -241,8 +248,13 @@ class NetworkSegmenter:
             )
             done += settings.steps
             self.history_.extend({**entry, "stage": name} for entry in history)
-            if held is not None:
-                self._validate(series, marks, held, scales, annotated)
+            sampler = learn.PatchSampler(windows, classes=len(ids), sections=sections, seed=self.seed)
+            held_out = None if held is None else self._held_out(series, marks, held, scales, annotated)
+            if held_out is not None:
+                self._temperature = learn.fit_temperature(*held_out)
+            self._shift = learn.prior_shift(self._sampled_chances(series, scales), sampler.fractions())
+            if held_out is not None:
+                self._measure(*held_out)
         self.card_ = self._card(image, per_scan, annotated, split)
         return self
 
@@ -272,22 +284,22 @@ class NetworkSegmenter:
             factor=self.network.factor,
         )
 
-    def _validate(
+    def _held_out(
         self, series: Any, marks: Any, split: Split, scales: Mapping[int, tuple[float, float]], annotated: list[int]
-    ) -> None:
-        """Measure on what was held out, then fit the temperature there."""
-        scans = list(split.scans) or annotated
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Logits (n, class) and true classes (n,) of held-out voxels, from whole blocks in random order."""
         place = np.full(256, UNLABELED, np.uint8)
         place[self._ids] = np.arange(len(self._ids), dtype=np.uint8)
         rng = np.random.default_rng([self.seed, 3])
-        jobs = [(scan, block) for scan in scans for block in iter_blocks(series.shape[1:], (192, 96, 96))]
+        blocks = list(iter_blocks(series.shape[1:], (192, 96, 96)))
+        jobs = [(scan, block) for scan in split.scans or annotated for block in blocks]
         seen = 0
-        all_logits: list[np.ndarray] = []
-        all_truth: list[np.ndarray] = []
+        logits: list[np.ndarray] = []
+        truth: list[np.ndarray] = []
         for job in rng.permutation(len(jobs)):
             scan, block = jobs[job]
-            truth = split.held_out(place[np.asarray(marks[(scan, *block.core)])], block.core)
-            known = np.nonzero(truth != UNLABELED)
+            told = split.held_out(place[np.asarray(marks[(scan, *block.core)])], block.core)
+            known = np.nonzero(told != UNLABELED)
             if known[0].size == 0:
                 continue
             core = tuple(
@@ -295,21 +307,38 @@ class NetworkSegmenter:
                 for c, k in zip(block.core, known, strict=True)
             )
             seen += int(np.prod([c.stop - c.start for c in core]))
-            if seen > _EVALUATED and all_logits:
+            if seen > _EVALUATED and logits:
                 break
-            logits = self._logits(series[scan], core, scales[scan])
             inside = tuple(k - k.min() for k in known)
-            all_logits.append(logits[(slice(None), *inside)].T)
-            all_truth.append(truth[known])
-        if not all_logits:
-            return
-        logits, truth = np.concatenate(all_logits), np.concatenate(all_truth)
+            logits.append(self._logits(series[scan], core, scales[scan])[(slice(None), *inside)].T)
+            truth.append(told[known])
+        if not logits:
+            return None
+        every, classes = np.concatenate(logits), np.concatenate(truth)
+        chosen = rng.permutation(len(classes))[:_CALIBRATED]
+        return every[chosen], classes[chosen]
+
+    def _sampled_chances(self, series: Any, scales: Mapping[int, tuple[float, float]]) -> np.ndarray:
+        """Probabilities (n, class) without any shift, in random columns of the annotated scans."""
+        rng = np.random.default_rng([self.seed, 4])
+        blocks = list(iter_blocks(series.shape[1:], (192, 32, 32)))
+        jobs = [(scan, block) for scan in scales for block in blocks]
+        seen, chances = 0, []
+        for job in rng.permutation(len(jobs)):
+            scan, block = jobs[job]
+            logits = self._logits(series[scan], block.core, scales[scan])
+            seen += logits[0].size
+            chances.append(_softmax(logits / self._temperature).reshape(len(logits), -1)[:, ::_THINNED].T)
+            if seen > _SAMPLED:
+                break
+        return np.concatenate(chances)
+
+    def _measure(self, logits: np.ndarray, truth: np.ndarray) -> None:
+        """Metrics on held-out voxels."""
         ids = np.array(self._ids, np.uint8)
-        confusion = learn.confusion_matrix(ids[logits.argmax(axis=1)], ids[truth], ids=self.phases_.ids)
+        found = (logits / self._temperature + self._shift).argmax(axis=1)
+        confusion = learn.confusion_matrix(ids[found], ids[truth], ids=self.phases_.ids)
         self.metrics_ = learn.summary(confusion, self.phases_)
-        chosen = rng.permutation(len(truth))[:_CALIBRATED]
-        logits, truth = logits[chosen], truth[chosen]
-        self._temperature = learn.fit_temperature(logits, truth)
         for key, temperature in (("calibration_error_before", 1.0), ("calibration_error", self._temperature)):
             chances = _softmax(logits.T / temperature)
             self.metrics_[key] = learn.calibration_error(chances.max(axis=0), chances.argmax(axis=0) == truth)
@@ -324,6 +353,7 @@ class NetworkSegmenter:
             "sections": self._sections.to_dict(),
             "normalization": _NORMALIZATION,
             "temperature": self._temperature,
+            "shift": [float(value) for value in self._shift],
             "voxel_size_um": _voxel_size(image),
             "data": {
                 "dims": [str(dim) for dim in image.dims],
@@ -378,7 +408,8 @@ class NetworkSegmenter:
 
         Notes
         -----
-        Softmax of the averaged logits divided by the temperature fitted on held-out annotations.
+        Softmax of the averaged logits, divided by the temperature fitted on held-out annotations and
+        shifted to the frequencies of the phases in the images.
         Calibrated for scans like those; on cells that look different it is too sure.
         """
         where = "NetworkSegmenter.predict_probability"
@@ -417,7 +448,9 @@ class NetworkSegmenter:
                 scale = _scale(series[scan])
                 for block in blocks:
                     region = learn.read_region(block.core, shape, self._sections)
-                    out[scan][(..., *block.core)] = function(np.asarray(series[(scan, *region)]), block.core, tuple(shape), scale)
+                    out[scan][(..., *block.core)] = function(
+                        np.asarray(series[(scan, *region)]), block.core, tuple(shape), scale
+                    )
             return out
         import dask
         import dask.array as da
@@ -454,19 +487,28 @@ class NetworkSegmenter:
             classes=len(self._ids),
         )
 
+    def _block_scores(
+        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
+    ) -> np.ndarray:
+        """Calibrated logits, shifted to how frequent the phases are in images."""
+        scores = self._block_logits(block, core, shape, scale)
+        scores /= np.float32(self._temperature)
+        scores += self._shift.astype(np.float32)[:, None, None, None]
+        return scores
+
     def _block_labels(
         self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
     ) -> np.ndarray:
-        labels = np.array(self._ids, np.uint8)[self._block_logits(block, core, shape, scale).argmax(axis=0)]
+        labels = np.array(self._ids, np.uint8)[self._block_scores(block, core, shape, scale).argmax(axis=0)]
         labels[self._missing(block, core, shape)] = UNLABELED
         return labels
 
     def _block_chances(
         self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
     ) -> np.ndarray:
-        logits = self._block_logits(block, core, shape, scale)
-        chances = np.zeros((len(self.phases_), *logits.shape[1:]), np.float32)
-        chances[[self.phases_.ids.index(number) for number in self._ids]] = _softmax(logits / self._temperature)
+        scores = self._block_scores(block, core, shape, scale)
+        chances = np.zeros((len(self.phases_), *scores.shape[1:]), np.float32)
+        chances[[self.phases_.ids.index(number) for number in self._ids]] = _softmax(scores)
         chances[:, self._missing(block, core, shape)] = np.nan
         return chances
 
@@ -519,10 +561,17 @@ class NetworkSegmenter:
             design = NetworkDesign.from_dict(card["network"])
             ids = [int(number) for number in card["classes"]]
             temperature = float(card["temperature"])
+            shift = np.array(card["shift"], dtype=float)
             training = dict(card["training"])
             seed, windows = int(training.pop("seed")), int(training.pop("windows"))
             settings = TrainingSettings(**training)
-            if not set(ids) <= set(phases.ids) or len(set(ids)) != len(ids) or not 0.01 < temperature < 100:
+            if (
+                not set(ids) <= set(phases.ids)
+                or len(set(ids)) != len(ids)
+                or not 0.01 < temperature < 100
+                or shift.shape != (len(ids),)
+                or not np.all(np.abs(shift) < 100)
+            ):
                 raise InputError(f"classes {ids} of {dict(phases)} with the temperature {temperature}")
             metrics = dict(card["metrics"])
         except (KeyError, TypeError, ValueError, AttributeError, PhaseError) as error:
@@ -549,7 +598,12 @@ class NetworkSegmenter:
             sha256=card.get("weights_sha256"),
             device=device,
         )
-        segmenter._sections, segmenter._ids, segmenter._temperature = sections, ids, temperature
+        segmenter._sections, segmenter._ids, segmenter._temperature, segmenter._shift = (
+            sections,
+            ids,
+            temperature,
+            shift,
+        )
         segmenter.phases_, segmenter.history_, segmenter.metrics_ = phases, [], metrics
         segmenter.card_ = {key: value for key, value in card.items() if key != "weights_sha256"}
         return segmenter

@@ -113,9 +113,11 @@ def faults(settings: CellCT) -> list[str]:
     inputs, segment = settings.inputs, settings.segment
     series = attempt("inputs", lambda: open_series(inputs))
     phases = attempt("cell.phases", lambda: PhaseScheme(settings.cell.phases))
-    for name in ("electrolyte", "electrode"):
-        if phases is not None and name not in phases:
-            found.append(f"cell.phases: {name!r} is needed to find the interfaces, got {sorted(phases)}. Name it so.")
+    found += [
+        f"cell.phases: {name!r} is needed to find the interfaces, got {sorted(phases)}. Name it so."
+        for name in ("electrolyte", "electrode")
+        if phases is not None and name not in phases
+    ]
     if segment.method == "network" and segment.model is None and segment.annotations is None:
         found.append(
             "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
@@ -130,10 +132,12 @@ def faults(settings: CellCT) -> list[str]:
         scans = series.sizes["t"]
         asked = {"registration.reference": [settings.registration.reference]}
         asked["segment.held_out_scans"] = segment.held_out_scans or []
-        for key, numbers in asked.items():
-            for number in numbers:
-                if not 0 <= number < scans:
-                    found.append(f"{key}: scans are numbered 0 to {scans - 1}, got {number}. Correct it.")
+        found += [
+            f"{key}: scans are numbered 0 to {scans - 1}, got {number}. Correct it."
+            for key, numbers in asked.items()
+            for number in numbers
+            if not 0 <= number < scans
+        ]
     if inputs.cycler is not None:
         cycler = attempt("inputs.cycler", lambda: read_cycler(inputs))
         if cycler is not None and series is not None:

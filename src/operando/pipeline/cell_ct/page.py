@@ -53,7 +53,9 @@ def make_report(task: Task) -> None:
     comparison = read_table(task.path("comparison.parquet")) if "comparison.parquet" in task.step.inputs else None
     truth = None
     if comparison is not None:
-        truth = comparison.drop(columns=["value", "covered"]).rename(columns={"truth": "value"}).assign(sigma=float("nan"))
+        truth = (
+            comparison.drop(columns=["value", "covered"]).rename(columns={"truth": "value"}).assign(sigma=float("nan"))
+        )
     scores = _json(task, "agreement.json")
     simulated = settings.inputs.simulated
     parts = 7
@@ -217,15 +219,15 @@ def _where(
             "Share of the electrode's area over which each component is found.",
         )
     ]
-    for name in shown:
-        if float(maps.sel(component=name).max()) > 0:
-            items.append(
-                book.figure(
-                    f"map-{name.replace(' ', '-')}",
-                    report.component_maps(maps, name, phases=phases),
-                    f"Thickness of {name} along z, seen in the plane of the electrodes; one color scale for all scans.",
-                )
-            )
+    items += [
+        book.figure(
+            f"map-{name.replace(' ', '-')}",
+            report.component_maps(maps, name, phases=phases),
+            f"Thickness of {name} along z, seen in the plane of the electrodes; one color scale for all scans.",
+        )
+        for name in shown
+        if float(maps.sel(component=name).max()) > 0
+    ]
     return report.Section("Where it is", "Maps in the plane of the electrodes.", items)
 
 
@@ -235,7 +237,10 @@ def _render(book: _Book, labels: xr.DataArray, phases: PhaseScheme, task: Task) 
     except MissingDependency as error:
         task.say(str(error))
         return report.Section("In three dimensions", "", [report.TextItem(f"No render was made. {error}")])
-    caption = "Surfaces of the components; the electrodes are translucent, the electrolyte is left out."
+    caption = (
+        "Surfaces of the components, smoothed and for looking only; the electrodes are translucent, the electrolyte is "
+        "left out."
+    )
     return report.Section("In three dimensions", "", [book.figure("render", figure, caption)])
 
 
@@ -344,14 +349,14 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
     if settings.segment.method == "network":
         yield (
             "Segmentation: residual U-Net (MONAI) on cross-sections with their neighbors, trained on sparse "
-            "annotations (unlabeled voxels are ignored); patches overlap by 25 % and logits are averaged before softmax."
+            "annotations (unlabeled voxels are ignored); patches overlap by 25 %, logits are averaged before softmax."
         )
     else:
         yield "Segmentation: multi-Otsu thresholds."
     if settings.clean.enabled:
         yield (
-            "Cleaning: electrode surfaces are detected in every scan; phases on the wrong side of the cell and isolated "
-            f"specks of up to {settings.clean.speck_voxels} voxels are relabeled, and every change is counted."
+            "Cleaning: electrode surfaces are detected in every scan; phases on the wrong side of the cell and "
+            f"isolated specks of up to {settings.clean.speck_voxels} voxels are relabeled, and every change is counted."
         )
     yield (
         "Volumes are voxel counts; effective thickness is volume over the area of the field of view; coverage is the "
@@ -359,12 +364,14 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
         "to its electrode."
     )
     yield (
-        "Intervals: each volume may be wrong by its interface area times the shift of its interfaces, measured on held-out "
-        "annotations where there are any (a common part, which cancels between scans, and a random part, which does not)."
+        "Intervals: each volume may be wrong by its interface area times the shift of its interfaces, measured on "
+        "held-out annotations where there are any: a common part, which cancels between scans, and a random part, "
+        "which does not."
     )
     yield (
-        f"Faraday's law with {cell.specific_capacity_mah_g:g} mAh/g and {cell.density_g_cm3:g} g/cm3 turns charge into the "
-        "volume of dense lithium. Imaged lithium that exceeds it is reported as apparent porosity, never scaled away."
+        f"Faraday's law with {cell.specific_capacity_mah_g:g} mAh/g and {cell.density_g_cm3:g} g/cm3 turns charge "
+        "into the volume of dense lithium. Imaged lithium that exceeds it is reported as apparent porosity, never "
+        "scaled away."
     )
     if scores.get("against") == "truth":
         yield "The cell is simulated: its truth is exact, and everything shown is marked as simulated."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +27,7 @@ class Inputs(Settings):
     cycler_columns: dict[str, tuple[str, str]] = Field(
         default_factory=dict, description="where its header is not understood: {time: [t, s], current: [I, mA]}"
     )
-    cycler_offset_h: float = Field(
-        0.0, description="hours to add to the cycler's clock so that it is that of the scans"
-    )
+    cycler_offset_h: float = Field(0.0, description="hours to add to the cycler's clock to get that of the scans")
     simulated: bool = Field(False, description="true labels every figure as simulated")
 
     @field_validator("voxel_size_um")
@@ -42,7 +41,7 @@ class Inputs(Settings):
     @field_validator("times_h")
     @classmethod
     def _rising(cls, value: list[float] | None) -> list[float] | None:
-        if value is not None and any(later <= earlier for earlier, later in zip(value, value[1:], strict=False)):
+        if value is not None and any(later <= earlier for earlier, later in pairwise(value)):
             raise ValueError("must rise from scan to scan")
         return value
 
@@ -79,7 +78,7 @@ class Segment(Settings):
     model: str | None = Field(None, description="a trained network to use; null trains one on the annotations")
     annotations: str | None = Field(None, description="(t, z, y, x) label image, 255 = unlabeled, to train on")
     held_out_scans: list[int] | None = Field(
-        None, description="annotated scans kept for validation; null keeps about one in five"
+        None, description="annotated scans kept to measure errors on; null keeps one in four"
     )
     steps: int = Field(600, ge=1, description="training steps")
     block: int = Field(64, ge=8, description="voxels along y and x of a block; a smaller block needs less memory")
@@ -117,12 +116,12 @@ class CellCT(Settings):
     output: str | None = Field(None, description="run folder; null: beside this file, under its name")
     seed: int = Field(0, ge=0, description="of everything random")
     inputs: Inputs = Field(description="What was recorded.")
-    cell: Cell = Field(default_factory=Cell, description="What is known about the cell.")
-    registration: Registration = Field(default_factory=Registration, description="Alignment of the scans.")
-    segment: Segment = Field(default_factory=Segment, description="How voxels become phases.")
-    clean: Clean = Field(default_factory=Clean, description="Rules at the detected interfaces.")
-    uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="Where the intervals come from.")
-    report: ReportSettings = Field(default_factory=ReportSettings, description="What the page shows.")
+    cell: Cell = Field(Cell(), description="What is known about the cell.")
+    registration: Registration = Field(Registration(), description="Alignment of the scans.")
+    segment: Segment = Field(Segment(), description="How voxels become phases.")
+    clean: Clean = Field(Clean(), description="Rules at the detected interfaces.")
+    uncertainty: Uncertainty = Field(Uncertainty(), description="Where the intervals come from.")
+    report: ReportSettings = Field(ReportSettings(), description="What the page shows.")
     truth: str | None = Field(None, description="true labels where the cell is simulated: adds the comparison")
 
 

@@ -282,6 +282,7 @@ def _segment(task: Task) -> None:
         otsu = segmentation.Otsu.load(model) if model else segmentation.Otsu(task.parameters["phases"]).fit(image, None)
         labels = otsu.predict(image)
     else:
+        assert model is not None
         labels = segmentation.NetworkSegmenter.load(model, block=(image.sizes["z"], block, block)).predict(image)
     labels.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": image.attrs.get("simulated", False)}
     write_image(task, "segmented.zarr", counted(task, labels), labels=True)
@@ -326,7 +327,9 @@ def _evaluate(task: Task) -> None:
     labels = read_image(task, "labels.zarr")
     image = read_image(task, task.step.inputs[0])
     result: dict[str, Any] = {}
-    marks, trained, held = None, [], []
+    marks: xr.DataArray | None = None
+    trained: list[int] = []
+    held: list[int] = []
     if parameters["annotations"] is not None:
         marks, trained, held = annotations_of(task, image)
     truth = None
@@ -473,7 +476,7 @@ def balance_rows(
     times = volumes.drop_duplicates("scan").sort_values("scan")["t"].to_numpy()
 
     def array(column: str, names: tuple[str, ...]) -> xr.DataArray:
-        wide = volumes.pivot(index="scan", columns="component", values=column)[list(names)]
+        wide = volumes.set_index(["scan", "component"])[column].unstack()[list(names)]  # noqa: PD010
         coords = {"t": times, "component": list(names)}
         return xr.DataArray(wide.to_numpy(), dims=("t", "component"), coords=coords, attrs={"units": "um3"})
 
