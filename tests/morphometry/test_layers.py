@@ -280,6 +280,7 @@ def test_scans_are_kept_apart():
     series = np.stack([rings(4.6, 10.3), rings(6.0, 12.0)]).astype("uint8")
     labels = labeled_image(series, dims=("t", "y", "x"), t=[0.0, 2.5], voxel_size_um=1.0)
     layers = layers_along_radius(labels, PHASES, rays=60)
+    assert layers.radius.dims == ("t", "component", "angle")
     table = radial_rows(layers, width_um=120.0)
     thick = table[(table["quantity"] == "layer thickness") & (table["n"] > 300)]
     assert thick["scan"].tolist() == [0, 1]

@@ -13,7 +13,7 @@ from operando.core.errors import InputError, PhaseError, nearest
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.morphometry.volume import Phases, by_component, checked_labels, over_columns, scans
 
-SLAB_VOXELS = 1 << 23
+SLAB_VOXELS = 1 << 22
 """Voxels worked on at a time where a function walks through a volume in slabs of whole planes."""
 _ROW_VOXELS = 1 << 30
 
@@ -177,7 +177,7 @@ def interface_area(labels: xr.DataArray, phases: Phases) -> xr.DataArray:
     last row where it leaves the field of view. The border of the field of view and borders with unlabeled
     voxels are not surface.
 
-    Memory: about 20 bytes per voxel of a slab of at most 2^23 voxels (or one plane), and a row of chunks.
+    Memory: about 20 bytes per voxel of a slab of at most 2^22 voxels (or one plane), and a row of chunks.
 
     Reference
     ---------

@@ -163,15 +163,16 @@ def layers_along_radius(
 
     Returns
     -------
-    Dataset, dims (component, angle, [t], [z])
-        Along ``component`` the layers are counted from the inside, ray by ray; where a ray has fewer, NaN.
+    Dataset, dims ([t], component, angle, [z])
+        A table, not an image. Along ``component`` the layers are counted from the inside, ray by ray; where a ray
+        has fewer, NaN.
 
         - ``radius`` um: of the middle of the layer
         - ``inner_radius``, ``outer_radius`` um: of its two edges on the ray
         - ``thickness`` um: perpendicular to the layer
         - ``spacing`` um: from the middle of the layer to that of the next one outside, perpendicular to the layers
         - ``obliquity`` deg: between the ray and the normal of the layer
-        - ``layers`` (angle, [t], [z]): their number
+        - ``layers`` ([t], angle, [z]): their number
         - ``center_y``, ``center_x`` ([t], [z]) um
 
     Raises
@@ -245,7 +246,8 @@ def layers_along_radius(
         "edges": "mask" if probability is None else "probability",
     }
     attrs = {"component": component, "voxel_size_um": [image.dy, image.dx], "provenance": record(where, parameters)}
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    table = xr.Dataset(variables, coords=coords, attrs=attrs)
+    return table.transpose("t", "component", "angle", "z", missing_dims="ignore")
 
 
 _MEASURED = {
@@ -649,6 +651,7 @@ def radial_rows(
     Parameters
     ----------
     layers : Dataset of :func:`layers_along_radius`, with or without ``t``
+        What was measured.
     by, width_um, edge_sigma_um
         As in :func:`layer_profile`.
 

@@ -103,7 +103,7 @@ def interface_error(
     .. math:: s^2 = \\frac{m(\\hat\\delta^2 + se^2) + 2\\,\\delta_0^2}{m + 2}
 
     Annotations that avoid the surfaces (strokes inside the phases) hardly count as evidence. Do not trust it
-    where only easy places were annotated. Memory: two slabs of at most 2^23 voxels
+    where only easy places were annotated. Memory: two slabs of at most 2^22 voxels
     with about 30 bytes per voxel, and two rows of chunks.
 
     Reference
@@ -293,7 +293,7 @@ def probability_moments(
     -----
     Voxels do not err independently; :func:`segmentation_sigma` multiplies ``bernoulli`` by a correlation
     volume. The expectation is only as good as the calibration of the probabilities. Memory: about 20
-    bytes per voxel and phase of a slab of 2^23 voxels divided by the number of phases.
+    bytes per voxel and phase of a slab of 2^22 voxels divided by the number of phases.
 
     Examples
     --------

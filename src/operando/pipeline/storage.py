@@ -33,7 +33,12 @@ def read_json(path: Path) -> Any:
 def write_json(task: Task, artifact: str, value: Any) -> None:
     """Write a JSON artifact; NaN becomes null."""
     with task.writing(artifact) as path:
-        path.write_text(json.dumps(_plain(value), indent=2, default=str) + "\n", encoding="utf-8")
+        dump_json(path, value)
+
+
+def dump_json(path: Path, value: Any) -> None:
+    """Write JSON that any parser takes: NaN becomes null."""
+    path.write_text(json.dumps(_plain(value), indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

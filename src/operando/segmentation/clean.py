@@ -33,7 +33,7 @@ def clean(
     plating_side: str | None = None,
     speck_voxels: int = 30,
     electrode: str = "electrode",
-    block: tuple[int, int, int] = (256, 256, 256),
+    block: tuple[int, int, int] = (192, 192, 192),
 ) -> tuple[xr.DataArray, pd.DataFrame]:
     """Put right what a segmentation cannot mean, and say which voxels were changed.
 
@@ -132,7 +132,8 @@ def clean(
     return result.transpose(*labels.dims), report
 
 
-Change = Callable[[int, np.ndarray, np.ndarray | int], None]
+Places = tuple[np.ndarray, ...]
+Change = Callable[[int, np.ndarray | Places, np.ndarray | int], None]
 """Rule number, where, and the label to put there."""
 
 
@@ -180,9 +181,9 @@ def _clean_block(
     before, out = np.asarray(labels), np.array(labels)
     last = np.zeros(out.shape, dtype=np.uint8)
 
-    def change(rule: int, places: np.ndarray, to: np.ndarray | int) -> None:
+    def change(rule: int, places: np.ndarray | Places, to: np.ndarray | int) -> None:
         last[places] = rule
-        out[places] = np.broadcast_to(to, out.shape)[places]
+        out[places] = to
 
     _sides(out, read, rules, change)
     if rules.speck_voxels:
@@ -209,45 +210,43 @@ def _sides(out: np.ndarray, read: tuple[slice, ...], rules: _Rules, change: Chan
     if "pit" in scheme and electrolyte:
         surface = rules.surface[read[1:]]
         buried = center < surface if rules.plating == "low" else center > surface
-        to = np.where(buried, scheme[rules.electrode], scheme[electrolyte[0]]).astype(np.uint8)
-        change(2, (out == scheme["pit"]) & near_plating, to)
+        pits = (out == scheme["pit"]) & near_plating
+        change(2, pits & buried, scheme[rules.electrode])
+        change(2, pits & ~buried, scheme[electrolyte[0]])
 
 
 def _specks(out: np.ndarray, rules: _Rules, change: Change) -> None:
     lithium = [rules.scheme[name] for name in rules.scheme.names_by_role("lithium")]
-    members = np.isin(out, lithium)
+    members = np.isin(np.arange(256), lithium)[out].view(np.uint8)
     pieces, places = _small_pieces(members, rules.speck_voxels, connectivity=26)
-    if not pieces.size:
-        return
-    touched = _touched(out, places, pieces)
-    touched[:, [*lithium, UNLABELED]] = 0
-    change(3, *_painted(out, places, pieces, touched, touched.sum(axis=1) > 0))
+    if pieces.size:
+        touched = _touched(out, places, pieces)
+        touched[:, [*lithium, UNLABELED]] = 0
+        change(3, *_painted(places, pieces, touched, touched.sum(axis=1) > 0))
 
 
 def _holes(out: np.ndarray, rules: _Rules, change: Change) -> None:
-    for number in rules.scheme.ids:
-        pieces, places = _small_pieces(out == number, rules.speck_voxels, connectivity=6)
-        if not pieces.size:
-            continue
+    # 255 + 1 wraps to 0, which cc3d takes as background: unlabeled voxels form no piece.
+    pieces, places = _small_pieces(out + np.uint8(1), rules.speck_voxels, connectivity=6)
+    if pieces.size:
         touched = _touched(out, places, pieces)
         enclosed = ((touched > 0).sum(axis=1) == 1) & (touched[:, UNLABELED] == 0)
-        change(4, *_painted(out, places, pieces, touched, enclosed))
+        change(4, *_painted(places, pieces, touched, enclosed))
 
 
-def _small_pieces(members: np.ndarray, largest: int, *, connectivity: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Voxels of pieces no larger than ``largest``: the number of the piece of each, and where they are."""
+def _small_pieces(values: np.ndarray, largest: int, *, connectivity: int) -> tuple[np.ndarray, Places]:
+    """Voxels of pieces of one value no larger than ``largest``: the number of the piece of each, and where they are."""
     import cc3d
 
-    pieces = cc3d.connected_components(members.view(np.uint8), connectivity=connectivity, out_dtype=np.uint32)
-    sizes = np.bincount(pieces.ravel())
-    small = sizes <= largest
+    pieces = cc3d.connected_components(values, connectivity=connectivity, out_dtype=np.uint32)
+    small = np.bincount(pieces.ravel()) <= largest
     small[0] = False
     places = np.nonzero(small[pieces])
     _, numbers = np.unique(pieces[places], return_inverse=True)
     return numbers, places
 
 
-def _touched(out: np.ndarray, places: tuple[np.ndarray, ...], pieces: np.ndarray) -> np.ndarray:
+def _touched(out: np.ndarray, places: Places, pieces: np.ndarray) -> np.ndarray:
     """How many faces of each piece touch each of the 256 labels, the piece itself not counted."""
     counts = np.zeros((int(pieces.max()) + 1, 256), dtype=np.int64)
     own = out[places]
@@ -262,14 +261,10 @@ def _touched(out: np.ndarray, places: tuple[np.ndarray, ...], pieces: np.ndarray
     return counts
 
 
-def _painted(
-    out: np.ndarray, places: tuple[np.ndarray, ...], pieces: np.ndarray, touched: np.ndarray, chosen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _painted(places: Places, pieces: np.ndarray, touched: np.ndarray, chosen: np.ndarray) -> tuple[Places, np.ndarray]:
     """Where the chosen pieces are, and the label that each of their voxels gets."""
-    mask, to = np.zeros(out.shape, dtype=bool), out.copy()
-    mask[places] = chosen[pieces]
-    to[places] = touched.argmax(axis=1).astype(np.uint8)[pieces]
-    return mask, to
+    wanted = chosen[pieces]
+    return tuple(axis[wanted] for axis in places), touched.argmax(axis=1).astype(np.uint8)[pieces[wanted]]
 
 
 def _table(counts: np.ndarray, scheme: PhaseScheme, scan: int) -> pd.DataFrame:

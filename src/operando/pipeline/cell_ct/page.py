@@ -105,7 +105,7 @@ def _facts(image: xr.DataArray, labels: xr.DataArray, current: pd.DataFrame, sco
         hours = current["time_h"].iloc[-1] - current["time_h"].iloc[0]
         facts["Record"] = f"{hours:.2f} h of current"
     if scores:
-        facts["Macro IoU"] = f"{scores['network']['macro']:.3f}"
+        facts["Macro IoU"] = f"{_own(scores)['macro']:.3f}"
     return facts
 
 
@@ -251,8 +251,9 @@ def _trust(book: _Book, task: Task, scores: dict[str, Any], phases: PhaseScheme,
             book.figure(
                 "agreement",
                 report.agreement_chart(
-                    _flat(scores["network"]),
-                    _flat(scores["otsu"]) if "otsu" in scores else None,
+                    _flat(_own(scores)),
+                    _flat(scores["otsu"]) if "network" in scores and "otsu" in scores else None,
+                    names=("network" if "network" in scores else "Otsu", "Otsu"),
                     phases=phases,
                     simulated=simulated,
                 ),
@@ -271,18 +272,22 @@ def _trust(book: _Book, task: Task, scores: dict[str, Any], phases: PhaseScheme,
                 f"scans {_listed(training['held_out_scans'])} were held out.",
             )
         )
-    found = {
-        key: value for key, value in _json(task, "interface.json").items() if key in ("coords", "data_vars", "scans")
-    }
+    found = _json(task, "interface.json")
     if found:
-        scans = found.pop("scans")
-        error = xr.Dataset.from_dict({**found, "dims": {}, "attrs": {}}).to_dataframe().reset_index()
         items.append(
             report.TableItem(
-                error,
-                f"Position of the interfaces against held-out annotations of scans {_listed(scans)}: shift and its "
-                "parts in um; the intervals of the ledger rest on them.",
+                xr.Dataset.from_dict(found).to_dataframe().reset_index(),
+                "How far the interfaces of each component were found to be off (shift, positive where too much is "
+                "labeled) and the sigmas in um that the intervals rest on: common to all scans and random; flips is "
+                "that of marginal columns.",
                 name="interfaces",
+            )
+        )
+    else:
+        items.append(
+            report.TextItem(
+                "No annotation was held out: the intervals rest on the default of 0.25 voxel for the position of an "
+                "interface."
             )
         )
     cleaned = pd.read_csv(task.path("cleaned.csv"))
@@ -300,6 +305,12 @@ def _trust(book: _Book, task: Task, scores: dict[str, Any], phases: PhaseScheme,
     return report.Section(
         "How far to trust it", "Agreement with what is known, what was held out, and every voxel changed.", items
     )
+
+
+def _own(scores: dict[str, Any]) -> dict[str, Any]:
+    """The scores of the segmentation that was used."""
+    own: dict[str, Any] = scores["network"] if "network" in scores else scores["otsu"]
+    return own
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from operando.pipeline.cell_ct.inputs import image_paths, open_labels, open_seri
 from operando.pipeline.cell_ct.page import make_report
 from operando.pipeline.cell_ct.settings import CellCT, Inputs
 from operando.pipeline.step import Step, Task, derived_seed
-from operando.pipeline.storage import read_image, read_json, read_table, write_image, write_json, write_table
+from operando.pipeline.storage import dump_json, read_image, read_json, read_table, write_image, write_json, write_table
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
 _RATES = {"copy": 2.5e7, "register": 1e7, "network": 1.2e6, "otsu": 2e7, "clean": 4e6, "measure": 2e6}
@@ -27,6 +27,7 @@ _SECONDS_PER_TRAINING_STEP = 0.12
 _BASE_BYTES = 500_000_000  # Python with torch
 _BYTES_PER_BLOCK_VOXEL = 400  # activations and logits of the network
 _PATCH = 128
+_INTERFACE = "interface.json"
 
 
 def make_steps(settings: CellCT, workers: int) -> list[Step]:
@@ -39,7 +40,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
     read = inputs.model_dump(exclude={"cycler", "cycler_columns", "cycler_offset_h"})
     common: dict[str, Any] = {"phases": cell.phases, "plating_side": cell.plating_side}
     annotated = () if segment.annotations is None else (Path(segment.annotations),)
-    marks = {"annotations": segment.annotations, "held_out_scans": segment.held_out_scans, "inputs": read}
+    marks = segment.model_dump(include={"annotations", "held_out_scans", "model"}) | {"inputs": read}
 
     steps = [
         Step(
@@ -135,23 +136,30 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 title="Compare with what is known",
                 function=_evaluate,
                 inputs=(image, "labels.zarr"),
-                outputs=("agreement.json", "interface.json"),
+                outputs=("agreement.json",),
                 files=(*annotated, *([] if settings.truth is None else [Path(settings.truth)])),
-                parameters={**marks, **common, "truth": settings.truth, "seed": derived_seed(settings.seed, "otsu")},
+                parameters={
+                    **marks,
+                    **common,
+                    "method": segment.method,
+                    "truth": settings.truth,
+                    "seed": derived_seed(settings.seed, "otsu"),
+                },
                 access="block",
                 bytes_in_memory=_BASE_BYTES + 600_000_000,
                 seconds=voxels / _RATES["otsu"],
             )
         )
-    known = ("interface.json",) if steps[-1].name == "evaluate" else ()
+    evaluated = ("agreement.json",) if steps[-1].name == "evaluate" else ()
     steps.append(
         Step(
             name="measure",
             title="Measure the lithium",
             function=_measure,
-            inputs=("labels.zarr", *known),
-            outputs=("quantities.parquet", "correlation.json", "maps.zarr"),
-            parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **common},
+            inputs=("labels.zarr", *model),
+            outputs=("quantities.parquet", "correlation.json", "interface.json", "maps.zarr"),
+            files=(*files, *annotated),
+            parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **marks, **common},
             access="block",
             bytes_in_memory=_BASE_BYTES + 2**25 * 10,
             bytes_on_disk=series.sizes["t"] * len(cell.phases) * series.sizes["y"] * series.sizes["x"] * 4,
@@ -197,8 +205,8 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             name="report",
             title="Write the report",
             function=make_report,
-            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "ledger.parquet", "current.parquet")
-            + ((*known, "agreement.json") if known else ())
+            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "interface.json")
+            + ("ledger.parquet", "current.parquet", *evaluated)
             + (("training.json",) if model else ())
             + comparison,
             outputs=("report.html", "figures"),
@@ -234,7 +242,9 @@ def annotations_of(task: Task, like: xr.DataArray) -> tuple[xr.DataArray, list[i
     marks = open_labels(task.parameters["annotations"], inputs, like, key="segment.annotations")
     annotated = [scan for scan in range(marks.sizes["t"]) if bool((marks[scan].data != UNLABELED).any().compute())]
     held = task.parameters["held_out_scans"]
-    if held is None:
+    if task.parameters["model"] is not None:
+        held = annotated
+    elif held is None:
         # Spread over the cycle, so that charge and discharge are both seen; a lone scan cannot be spared.
         count = round(len(annotated) / 4) or int(len(annotated) > 1)
         held = [annotated[int((k + 0.5) * len(annotated) / count)] for k in range(count)]
@@ -246,32 +256,32 @@ def _train(task: Task) -> None:
     image = read_image(task, task.step.inputs[0])
     marks, trained, held = annotations_of(task, image)
     task.say(f"annotated scans {trained} train, {held} are held out")
-    chosen = image.isel(t=trained), marks.isel(t=trained)
+    told: dict[str, Any] = {"trained_scans": trained, "held_out_scans": held}
+    segmenter: segmentation.Otsu | segmentation.NetworkSegmenter
     if task.parameters["method"] == "otsu":
-        otsu = segmentation.Otsu(phases, seed=task.parameters["seed"]).fit(*chosen)
-        with task.writing("model") as path:
-            otsu.save(path)
-        write_json(task, "training.json", {"method": "otsu", "trained_scans": trained, "held_out_scans": held})
-        return
-    network = segmentation.NetworkSegmenter(
-        phases,
-        seed=task.parameters["seed"],
-        training=learn.TrainingSettings(steps=task.parameters["steps"]),
-        progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
-    ).fit(*chosen)
+        segmenter = segmentation.Otsu(phases, seed=task.parameters["seed"])
+    else:
+        segmenter = segmentation.NetworkSegmenter(
+            phases,
+            seed=task.parameters["seed"],
+            training=learn.TrainingSettings(steps=task.parameters["steps"]),
+            progress=lambda done, total, loss: task.progress(done, 1.05 * total, f"loss {loss:.3f}"),
+        )
+    segmenter.fit(image.isel(t=trained), marks.isel(t=trained))
+    if isinstance(segmenter, segmentation.NetworkSegmenter):
+        told |= {"history": segmenter.history_, "card": segmenter.card_}
     with task.writing("model") as path:
-        network.save(path)
-    write_json(
-        task,
-        "training.json",
-        {
-            "method": "network",
-            "trained_scans": trained,
-            "held_out_scans": held,
-            "history": network.history_,
-            "card": network.card_,
-        },
-    )
+        segmenter.save(path)
+        if held:
+            # A model carries how far its interfaces are off, so that its next cell has intervals too.
+            error = _interface(segmenter.predict(image.isel(t=held)), marks.isel(t=held), phases)
+            dump_json(path / _INTERFACE, {"scans": held, **error})
+    write_json(task, "training.json", told)
+
+
+def _interface(labels: xr.DataArray, marks: xr.DataArray, phases: PhaseScheme) -> dict[str, Any]:
+    found: dict[str, Any] = morphometry.interface_error(labels, marks, phases).to_dict()
+    return found
 
 
 def _segment(task: Task) -> None:
@@ -341,16 +351,11 @@ def _evaluate(task: Task) -> None:
     if judged and reference is not None:
         told = reference.isel(t=judged)
         result = {"scans": judged, "against": "held-out annotations" if truth is None else "truth"}
-        result["network"] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
-        if marks is not None:
+        result[parameters["method"]] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
+        if marks is not None and trained and parameters["method"] != "otsu":
             otsu = segmentation.Otsu(phases, seed=parameters["seed"]).fit(image.isel(t=trained), marks.isel(t=trained))
             result["otsu"] = _scores(segmentation.agreement(otsu.predict(image.isel(t=judged)), told, phases))
     write_json(task, "agreement.json", result)
-    interface: dict[str, Any] = {}
-    if marks is not None and held:
-        error = morphometry.interface_error(labels.isel(t=held), marks.isel(t=held), phases)
-        interface = {"scans": held, **error.to_dict()}
-    write_json(task, "interface.json", interface)
 
 
 def _scores(agreement: xr.Dataset) -> dict[str, Any]:
@@ -365,25 +370,34 @@ def _measure(task: Task) -> None:
     interface = None
     if task.parameters["interface_sigma_voxels"] is not None:
         interface = stated_interface(labels, phases, task.parameters["interface_sigma_voxels"])
-    elif "interface.json" in task.step.inputs:
-        found = read_json(task.path("interface.json"))
-        found.pop("scans", None)
-        interface = xr.Dataset.from_dict(found) if found else None
+    elif task.parameters["annotations"] is not None and task.parameters["model"] is not None:
+        # Nothing was trained on these annotations: all of them tell how far off the model is on this cell.
+        marks, _, held = annotations_of(task, labels)
+        interface = morphometry.interface_error(labels.isel(t=held), marks.isel(t=held), phases)
+    else:
+        model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
+        if model is not None and (Path(model) / _INTERFACE).exists():
+            interface = _known_interface(read_json(Path(model) / _INTERFACE), phases)
     task.progress(0, 3)
     sigma = morphometry.segmentation_sigma(labels, phases, plating_side=side, interface=interface)
     task.progress(1, 3)
     rows = measured(labels, phases, side, sigma=sigma)
     write_table(task, "quantities.parquet", quantity_table(rows))
     correlation = sigma["correlation"]
-    write_json(
-        task,
-        "correlation.json",
-        {"component": correlation.component.values, "values": correlation.values},
-    )
+    write_json(task, "correlation.json", {"component": correlation.component.values, "values": correlation.values})
+    used = None if interface is None else interface.to_dict()
+    write_json(task, "interface.json", used)
     task.progress(2, 3)
     maps = morphometry.thickness_map(labels, phases).astype(np.float32)
     maps.attrs["simulated"] = labels.attrs.get("simulated", False)
     write_image(task, "maps.zarr", maps, labels=False)
+
+
+def _known_interface(found: dict[str, Any], phases: PhaseScheme) -> xr.Dataset | None:
+    """What a model was found to be off by, unless it knows other phases."""
+    found.pop("scans", None)
+    error = xr.Dataset.from_dict(found)
+    return error if set(phases) <= set(error.coords["component"].values.tolist()) else None
 
 
 def stated_interface(labels: xr.DataArray, phases: PhaseScheme, shift_voxels: float) -> xr.Dataset:
@@ -522,7 +536,7 @@ def summary_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
         names = [name for name in ("network", "otsu") if name in scores]
         rows = [
             {"phase": phase, **{name: scores[name]["iou"][phase] for name in names}}
-            for phase in scores["network"]["iou"]
+            for phase in scores[names[0]]["iou"]
         ]
         for key, label in (("macro", "macro"), ("total", "total (Huang)")):
             rows.append({"phase": label, **{name: scores[name][key] for name in names}})
