@@ -58,7 +58,7 @@ def test_a_gain_an_offset_and_missing_voxels_do_not_matter():
 
 def test_flat_layers_that_move_do_not_pull_on_a_sample_that_stands_still():
     rng = np.random.default_rng(4)
-    specks = blobs(seed=5) * 0.02
+    specks = blobs(seed=5) * 0.1
     z = np.arange(48)[:, None, None]
     before = specks + 0.5 * (z > 20) + 0.005 * rng.standard_normal(specks.shape)
     after = specks + 0.5 * (z > 25) + 0.005 * rng.standard_normal(specks.shape)

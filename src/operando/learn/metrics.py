@@ -235,42 +235,42 @@ def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def prior_shift(chances: np.ndarray, trained: np.ndarray, *, iterations: int = 100) -> np.ndarray:
+def prior_shift(logits: np.ndarray, trained: np.ndarray, *, iterations: int = 5) -> np.ndarray:
     """Log of how much more frequent each class is in images than it was in training.
 
     Parameters
     ----------
-    chances : ndarray, (n, class)
-        Probabilities of a network for voxels drawn evenly from the images.
+    logits : ndarray, (n, class)
+        Of a network, for voxels drawn evenly from the images.
     trained : ndarray, (class,)
         Frequencies of the classes in training, summing to one.
     iterations : int
-        Of expectation maximization.
+        Of: shift the logits, classify, count.
 
     Returns
     -------
     ndarray, (class,)
-        To be added to the logits; between log 1/1000 and log 1000.
+        To be added to the logits; between log 1/100 and log 3.
 
     Notes
     -----
     Whoever draws strokes gives a thin phase as many voxels as a thick one, and the network learns
     that it is as frequent: its volume comes out too large. The frequencies in the images are found
-    without labels by expectation maximization (Saerens, Latinne and Decaestecker 2002). It assumes
-    that a class looks the same in training as in the images, and calibrated probabilities.
+    without labels by expectation maximization (Saerens, Latinne and Decaestecker 2002), counting
+    winners instead of summing probabilities: in sums, a chance of 1 % in every voxel of a thick phase
+    outweighs a thin one, and the iteration runs away.
 
     Examples
     --------
     Trained on halves, seen in images of nine tenths:
 
     >>> logits = np.repeat([[4.0, -4.0], [-4.0, 4.0]], [900, 100], axis=0)
-    >>> chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    >>> np.exp(prior_shift(chances, np.array([0.5, 0.5]))).round(1).tolist()
+    >>> np.exp(prior_shift(logits, np.array([0.5, 0.5]))).round(6).tolist()
     [1.8, 0.2]
     """
     before = np.maximum(np.asarray(trained, dtype=float), 1e-9)
-    now = before.copy()
+    shift = np.zeros(before.size)
     for _ in range(iterations):
-        weighted = chances * (now / before)
-        now = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
-    return np.log(np.clip(now / before, 1e-3, 1e3))
+        found = np.bincount((logits + shift).argmax(axis=1), minlength=before.size) / len(logits)
+        shift = np.log(np.clip(found / before, 1e-2, 3.0))
+    return shift

@@ -240,6 +240,12 @@ class PatchSampler:
         counts = np.bincount(classes[classes != UNLABELED], minlength=self.voxels_per_class.size)
         return np.asarray(counts / counts.sum())
 
+    def sparsity(self) -> float:
+        """Share of unlabeled voxels in the windows where annotations are: near 0 for whole slices."""
+        known = np.array([np.count_nonzero(w.classes != UNLABELED) for w in self._windows], dtype=float)
+        sizes = np.array([w.classes.size for w in self._windows])
+        return float(1 - (known * known / sizes).sum() / known.sum())
+
     def batch(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Gray (n, channels, rows, columns) float32 and classes (n, rows, columns) uint8."""
         gray = np.empty((size, self._sections.in_channels, *self._extent), np.float32)

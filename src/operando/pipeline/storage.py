@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from operando import io
+from operando import io, report
 from operando.pipeline.step import Task
 
 
@@ -60,6 +60,30 @@ def write_table(task: Task, artifact: str, table: pd.DataFrame) -> None:
             table.to_parquet(path, index=False)
         else:
             table.to_csv(path, index=False, float_format="%.9g")
+
+
+def write_dataset(task: Task, artifact: str, dataset: xr.Dataset) -> None:
+    """Write a Dataset as a Zarr group."""
+    with task.writing(artifact) as path:
+        dataset.to_zarr(path, zarr_format=3, consolidated=False)
+
+
+def read_dataset(path: Path) -> xr.Dataset:
+    """Read what :func:`write_dataset` wrote."""
+    return xr.open_zarr(path, consolidated=False).load()
+
+
+class FigureFolder:
+    """Figures on their way to the page and, as files, to the folder beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+
+    def figure(self, name: str, figure: Any, caption: str) -> report.FigureItem:
+        """Save a figure as PNG and wrap it for the page."""
+        (self.folder / f"{name}.png").write_bytes(report.png_bytes(figure))
+        return report.FigureItem(figure, caption)
 
 
 def read_table(path: Path) -> pd.DataFrame:

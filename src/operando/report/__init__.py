@@ -1,6 +1,7 @@
 """Figures, tables, 3-D renders, movies and the self-contained HTML page. Nothing is measured here."""
 
 from operando.report.agreement import agreement_chart, reliability_diagram, training_history
+from operando.report.layers import layer_map, layer_profiles, layer_section, training_and_test, unrolled_layers
 from operando.report.maps import component_maps
 from operando.report.movies import movie, movie_frames
 from operando.report.pages import (
@@ -30,6 +31,9 @@ __all__ = [
     "coverage",
     "cross_section",
     "cross_sections",
+    "layer_map",
+    "layer_profiles",
+    "layer_section",
     "movie",
     "movie_frames",
     "page",
@@ -40,6 +44,8 @@ __all__ = [
     "render_volume",
     "rgb_array",
     "thickness",
+    "training_and_test",
     "training_history",
+    "unrolled_layers",
     "write_page",
 ]

@@ -36,7 +36,7 @@ _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
 _EVALUATED = 2**24  # voxels at most whose logits are computed to judge a network
 _CALIBRATED = 500_000  # held-out voxels at most that metrics and temperature come from
-_SAMPLED = 2**20  # voxels whose probabilities tell how frequent the phases are
+_SAMPLED = 2**20  # voxels whose logits tell how frequent the phases are
 _THINNED = 7  # of these one in seven is kept; odd, so that no row of voxels is preferred
 _REFRESH = 0.5  # share of the steps that the network then trains on all annotations
 _NORMALIZATION = (
@@ -252,7 +252,9 @@ class NetworkSegmenter:
             held_out = None if held is None else self._held_out(series, marks, held, scales, annotated)
             if held_out is not None:
                 self._temperature = learn.fit_temperature(*held_out)
-            self._shift = learn.prior_shift(self._sampled_chances(series, scales), sampler.fractions())
+            # Whole slices hold the phases as they are; the less of a slice is labeled, the less they do.
+            shift = learn.prior_shift(self._sampled_logits(series, scales), sampler.fractions())
+            self._shift = sampler.sparsity() * shift
             if held_out is not None:
                 self._measure(*held_out)
         self.card_ = self._card(image, per_scan, annotated, split)
@@ -318,25 +320,26 @@ class NetworkSegmenter:
         chosen = rng.permutation(len(classes))[:_CALIBRATED]
         return every[chosen], classes[chosen]
 
-    def _sampled_chances(self, series: Any, scales: Mapping[int, tuple[float, float]]) -> np.ndarray:
-        """Probabilities (n, class) without any shift, in random columns of the annotated scans."""
+    def _sampled_logits(self, series: Any, scales: Mapping[int, tuple[float, float]]) -> np.ndarray:
+        """Logits (n, class) in random columns of the annotated scans."""
         rng = np.random.default_rng([self.seed, 4])
-        blocks = list(iter_blocks(series.shape[1:], (192, 32, 32)))
+        blocks = list(iter_blocks(series.shape[1:], (192, 64, 64)))
         jobs = [(scan, block) for scan in scales for block in blocks]
-        seen, chances = 0, []
+        seen = 0
+        drawn: list[np.ndarray] = []
         for job in rng.permutation(len(jobs)):
             scan, block = jobs[job]
             logits = self._logits(series[scan], block.core, scales[scan])
             seen += logits[0].size
-            chances.append(_softmax(logits / self._temperature).reshape(len(logits), -1)[:, ::_THINNED].T)
+            drawn.append(logits.reshape(len(logits), -1)[:, ::_THINNED].T)
             if seen > _SAMPLED:
                 break
-        return np.concatenate(chances)
+        return np.concatenate(drawn)
 
     def _measure(self, logits: np.ndarray, truth: np.ndarray) -> None:
         """Metrics on held-out voxels."""
         ids = np.array(self._ids, np.uint8)
-        found = (logits / self._temperature + self._shift).argmax(axis=1)
+        found = (logits + self._shift).argmax(axis=1)
         confusion = learn.confusion_matrix(ids[found], ids[truth], ids=self.phases_.ids)
         self.metrics_ = learn.summary(confusion, self.phases_)
         for key, temperature in (("calibration_error_before", 1.0), ("calibration_error", self._temperature)):
@@ -408,8 +411,8 @@ class NetworkSegmenter:
 
         Notes
         -----
-        Softmax of the averaged logits, divided by the temperature fitted on held-out annotations and
-        shifted to the frequencies of the phases in the images.
+        Softmax of the averaged logits, shifted to the frequencies of the phases in the images and
+        divided by the temperature fitted on held-out annotations.
         Calibrated for scans like those; on cells that look different it is too sure.
         """
         where = "NetworkSegmenter.predict_probability"
@@ -490,10 +493,10 @@ class NetworkSegmenter:
     def _block_scores(
         self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
     ) -> np.ndarray:
-        """Calibrated logits, shifted to how frequent the phases are in images."""
+        """Logits shifted to how frequent the phases are in images, then calibrated."""
         scores = self._block_logits(block, core, shape, scale)
-        scores /= np.float32(self._temperature)
         scores += self._shift.astype(np.float32)[:, None, None, None]
+        scores /= np.float32(self._temperature)
         return scores
 
     def _block_labels(

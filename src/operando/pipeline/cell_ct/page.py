@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ from operando.core.provenance import versions
 from operando.core.quantities import interval
 from operando.pipeline.cell_ct.settings import CellCT
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, read_json, read_table
+from operando.pipeline.storage import FigureFolder, read_image, read_json, read_table
 
 _CITATIONS = (
     "Huang, Y. et al. Detecting lithium plating dynamics in a solid-state battery with operando X-ray computed "
@@ -26,18 +25,6 @@ _CITATIONS = (
     "Kerfoot, E. et al. Left-ventricle quantification using residual U-Net. STACOM 2018, LNCS 11395 (2019). "
     "https://doi.org/10.1007/978-3-030-12029-0_40",
 )
-
-
-class _Book:
-    """Figures on their way to the page and, as files, to the folder beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-
-    def figure(self, name: str, figure: Any, caption: str) -> report.FigureItem:
-        (self.folder / f"{name}.png").write_bytes(report.png_bytes(figure))
-        return report.FigureItem(figure, caption)
 
 
 def make_report(task: Task) -> None:
@@ -60,7 +47,7 @@ def make_report(task: Task) -> None:
     simulated = settings.inputs.simulated
     parts = 7
     with task.writing("figures") as folder:
-        book = _Book(folder)
+        book = FigureFolder(folder)
         sections = [_cell(book, settings, image, labels, phases, maps, beam)]
         task.progress(2, parts)
         sections.append(_ledger(book, ledger, beam, truth, comparison, phases, simulated))
@@ -110,7 +97,7 @@ def _facts(image: xr.DataArray, labels: xr.DataArray, current: pd.DataFrame, sco
 
 
 def _cell(
-    book: _Book,
+    book: FigureFolder,
     settings: CellCT,
     image: xr.DataArray,
     labels: xr.DataArray,
@@ -149,7 +136,7 @@ def _position(image: xr.DataArray, fraction: float) -> float:
 
 
 def _ledger(
-    book: _Book,
+    book: FigureFolder,
     ledger: pd.DataFrame,
     beam: pd.DataFrame | None,
     truth: pd.DataFrame | None,
@@ -204,7 +191,7 @@ def _ledger(
 
 
 def _where(
-    book: _Book,
+    book: FigureFolder,
     ledger: pd.DataFrame,
     maps: xr.DataArray,
     truth: pd.DataFrame | None,
@@ -231,7 +218,7 @@ def _where(
     return report.Section("Where it is", "Maps in the plane of the electrodes.", items)
 
 
-def _render(book: _Book, labels: xr.DataArray, phases: PhaseScheme, task: Task) -> report.Section:
+def _render(book: FigureFolder, labels: xr.DataArray, phases: PhaseScheme, task: Task) -> report.Section:
     try:
         figure = report.render_series(labels, phases)
     except MissingDependency as error:
@@ -244,7 +231,9 @@ def _render(book: _Book, labels: xr.DataArray, phases: PhaseScheme, task: Task) 
     return report.Section("In three dimensions", "", [book.figure("render", figure, caption)])
 
 
-def _trust(book: _Book, task: Task, scores: dict[str, Any], phases: PhaseScheme, simulated: bool) -> report.Section:
+def _trust(
+    book: FigureFolder, task: Task, scores: dict[str, Any], phases: PhaseScheme, simulated: bool
+) -> report.Section:
     items: list[Any] = []
     if scores:
         items.append(
