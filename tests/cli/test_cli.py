@@ -112,7 +112,8 @@ def test_convert_keeps_voxels_and_values_and_does_not_overwrite_unasked(tmp_path
 def test_new_writes_a_template_that_check_reads_and_names_what_is_missing(tmp_path):
     assert operando("new", "cell-ct", "run.yaml", cwd=tmp_path).returncode == 0
     said = failed(operando("check", "run.yaml", cwd=tmp_path))
-    assert "2 faults" in said
+    assert "3 faults" in said
+    assert "annotations.tif" in said
     assert "cell.zarr" in said
     assert "cycler.csv" in said
     assert "exist" in failed(operando("new", "cell-ct", "run.yaml", cwd=tmp_path))
@@ -204,9 +205,8 @@ def test_a_report_of_an_unfinished_run_says_what_is_left(small_cell, tmp_path):
 
 
 def test_no_number_of_workers_changes_the_ledger(small_cell, tmp_path):
-    recipe = yaml.safe_load((small_cell / "run.yaml").read_text())
-    recipe["inputs"] = {key: str(small_cell / name) for key, name in recipe["inputs"].items()}
-    recipe["segment"]["annotations"] = str(small_cell / "marks.tif")
+    variant(small_cell, tmp_path, "first")
+    recipe = yaml.safe_load((tmp_path / "first.yaml").read_text())
     ledgers = []
     for workers in (1, 3):
         path = tmp_path / f"run{workers}.yaml"
@@ -215,6 +215,63 @@ def test_no_number_of_workers_changes_the_ledger(small_cell, tmp_path):
         assert result.returncode == 0, result.stderr
         ledgers.append(pd.read_parquet(tmp_path / f"run{workers}" / "ledger.parquet"))
     pd.testing.assert_frame_equal(*ledgers)
+
+
+def variant(small_cell, folder, name, **changes):
+    """The recipe of the small cell, changed, in another folder; returns its run folder once it ran."""
+    recipe = yaml.safe_load((small_cell / "run.yaml").read_text())
+    recipe["inputs"] = {key: str(small_cell / path) for key, path in recipe["inputs"].items()}
+    recipe["segment"]["annotations"] = str(small_cell / "marks.tif")
+    for section, values in changes.items():
+        recipe.setdefault(section, {}).update(values)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    result = operando("run", path.name, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / name
+
+
+def test_the_field_of_view_takes_its_share_of_the_charge(small_cell, tmp_path):
+    # 16 x 16 voxels of 1 um are 2.56e-6 cm2, a quarter of this cell.
+    whole = pd.read_parquet(variant(small_cell, tmp_path, "whole") / "ledger.parquet")
+    part = variant(small_cell, tmp_path, "part", cell={"active_area_cm2": 4 * 2.56e-6})
+    part = pd.read_parquet(part / "ledger.parquet")
+    faraday = [table.query("component == 'faraday'")[["value", "sigma"]].to_numpy() for table in (whole, part)]
+    np.testing.assert_allclose(faraday[1], faraday[0] / 4)
+
+
+def test_scans_that_moved_are_registered_with_their_annotations_and_cut_to_what_all_show(tmp_path):
+    rng = np.random.default_rng(1)
+    shape = (24, 40, 40)
+    scene = rng.normal(size=shape).astype(np.float32)
+    labels = np.zeros(shape, np.uint8)
+    labels[:6] = labels[-6:] = 1
+    scene += 10 * labels
+    moved = np.roll(scene, (0, 2, 0), axis=(0, 1, 2))
+    series = labeled_image(np.stack([scene, moved]), voxel_size_um=1.0, t=[0.0, 1.0])
+    marks = np.stack([labels, np.roll(labels, 2, axis=1)])
+    io.save_image(series, tmp_path / "i.zarr")
+    io.save_image(labeled_image(marks, voxel_size_um=1.0, t=[0.0, 1.0]), tmp_path / "m.tif")
+    recipe = {
+        "recipe": "cell-ct",
+        "inputs": {"images": "i.zarr"},
+        "cell": {"phases": {"electrolyte": 0, "electrode": 1}},
+        "registration": {"method": "translation"},
+        "segment": {"method": "otsu", "annotations": "m.tif", "held_out_scans": [1]},
+        "report": {"movie": False, "render": False},
+    }
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    result = operando("run", "r.yaml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    motion = json.loads((tmp_path / "r" / "motion.json").read_text())
+    np.testing.assert_allclose(np.array(motion["motion"])[1, :3, 3], [0, 2, 0], atol=0.05)
+    assert motion["field"]["y"] in ([0, 38], [0, 37])
+    found = io.open_image(tmp_path / "r" / "labels.zarr")
+    assert found.sizes["y"] == motion["field"]["y"][1]
+    assert not (found == 255).any()
+    agreement = json.loads((tmp_path / "r" / "agreement.json").read_text())
+    assert agreement["scans"] == [1]
+    assert agreement["otsu"]["macro"] > 0.99
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ def test_texture_and_defects_touch_only_what_they_should():
     solid = np.isin(plain.labels.values, [CELL["electrolyte"], CELL["electrode"]])
     specks = symmetric_cell((40, 40, 40), scans=2, seed=20, **{**OFF, "defects": 0.01}).image - plain.image
     assert (specks.values[~solid] == 0).all()
-    assert (specks.values[solid] > 0.02).mean() == pytest.approx(0.01, rel=0.15)
+    assert (specks.values[solid] > 0.02).mean() == pytest.approx(0.01, rel=0.3)
     uneven = symmetric_cell((40, 40, 40), scans=2, seed=20, **{**OFF, "texture": 0.004}).image / plain.image - 1
     assert uneven.values[plain.labels.values == CELL["deposited"]].std() == pytest.approx(0.004, rel=0.25)
     assert (uneven.values[plain.labels.values == CELL["pit"]] == 0).all()

@@ -51,7 +51,7 @@ def test_one_scan_of_a_series_is_labeled_like_the_series(cell, fitted):
 def test_lazy_in_lazy_out_and_the_chunks_do_not_matter(cell, fitted):
     whole = fitted.predict(cell.image[:2])
     segmenter = NetworkSegmenter(CELL, block=(24, 20, 31))
-    segmenter.__dict__.update({key: value for key, value in fitted.__dict__.items() if key != "block"})
+    segmenter.__dict__ |= {key: value for key, value in fitted.__dict__.items() if key != "block"}
     for chunks in ({"t": 1, "z": 13, "y": 48, "x": 20}, {"t": 2, "z": 40, "y": 7, "x": 48}):
         lazy = segmenter.predict(cell.image[:2].chunk(chunks))
         assert lazy.chunks is not None

@@ -2,11 +2,9 @@
 
 from operando.electrochemistry.balance import apparent_porosity, balance
 from operando.electrochemistry.cycler import charge_between, read_cycler
-from operando.electrochemistry.faraday import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G, charge_of_volume, lithium_volume
+from operando.electrochemistry.faraday import charge_of_volume, lithium_volume
 
 __all__ = [
-    "DENSITY_G_CM3",
-    "SPECIFIC_CAPACITY_MAH_G",
     "apparent_porosity",
     "balance",
     "charge_between",

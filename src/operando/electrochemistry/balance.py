@@ -9,8 +9,9 @@ import pandas as pd
 import xarray as xr
 
 from operando.core.errors import AxesError, InputError, UnitsError
+from operando.core.lithium import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G
 from operando.core.quantities import quantity_table
-from operando.electrochemistry.faraday import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G, lithium_volume
+from operando.electrochemistry.faraday import lithium_volume
 
 SIDES = ("plating side", "stripping side")
 

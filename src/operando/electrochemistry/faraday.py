@@ -9,11 +9,7 @@ import xarray as xr
 
 from operando.core import units
 from operando.core.errors import InputError
-
-SPECIFIC_CAPACITY_MAH_G = 3860.0
-"""Charge in one gram of lithium (Huang 2023, Supplementary Note 3)."""
-DENSITY_G_CM3 = 0.534
-"""Density of lithium metal at room temperature."""
+from operando.core.lithium import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G
 
 _UM3_PER_CM3 = 1e12
 Number = TypeVar("Number", float, np.ndarray, xr.DataArray)

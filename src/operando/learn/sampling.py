@@ -260,24 +260,16 @@ class PatchSampler:
         window = self._windows[int(rng.choice(len(self._windows), p=self._chances[wanted]))]
         anchors = np.flatnonzero(window.classes == wanted)
         anchor = np.unravel_index(int(rng.choice(anchors)), window.classes.shape)
-        index: list[np.ndarray] = []
-        outside: list[np.ndarray] = []
-        rows = np.zeros(0, int)
-        for place, size, extent in zip(anchor, window.classes.shape, self._extent, strict=True):
-            low, high = max(0, int(place) - extent + 1), min(int(place), max(size - extent, 0))
-            start = int(rng.integers(low, high + 1)) if low <= high else 0
-            if not index and window.plane != "yx":
-                reach = round(_SHIFT * size)
-                start += int(np.clip(rng.integers(-reach, reach + 1), place - start - extent + 1, place - start))
-            positions = start + np.arange(extent)
-            index.append(mirrored(positions, size))
-            outside.append((positions < 0) | (positions >= size))
-            if not rows.size:
-                rows = positions
-        gray[:width] = window.gray[:, index[0][:, None], index[1][None]]
-        classes[:] = window.classes[index[0][:, None], index[1][None]]
-        classes[outside[0]] = UNLABELED
-        classes[:, outside[1]] = UNLABELED
+        rows, columns = (
+            self._start(int(place), size, extent, vertical=axis == 0 and window.plane != "yx") + np.arange(extent)
+            for axis, (place, size, extent) in enumerate(zip(anchor, window.classes.shape, self._extent, strict=True))
+        )
+        from_rows = mirrored(rows, window.classes.shape[0])[:, None]
+        from_columns = mirrored(columns, window.classes.shape[1])[None]
+        gray[:width] = window.gray[:, from_rows, from_columns]
+        classes[:] = window.classes[from_rows, from_columns]
+        if window.plane != "yx":
+            classes[(rows < 0) | (rows >= window.classes.shape[0])] = UNLABELED
         if rng.random() < 0.5:
             gray[:width] = gray[:width, :, ::-1].copy()
             classes[:] = classes[:, ::-1].copy()
@@ -297,3 +289,18 @@ class PatchSampler:
             if rng.random() < _DEPTH_DROPPED:
                 depth = np.zeros_like(depth)
             gray[width] = depth.astype(np.float32)[:, None]
+
+    def _start(self, anchor: int, size: int, extent: int, *, vertical: bool) -> int:
+        """First voxel of a patch along one axis, such that the anchor is in it.
+
+        A patch may reach over the edge of its window, where the window is mirrored: if it could not, a
+        network would soon know every slice by heart from the distance to its border.
+        """
+        if not vertical:
+            start = anchor - int(self._rng.integers(extent))
+            return int(np.clip(start, -(extent // 2), max(size - extent, 0) + extent // 2))
+        low, high = max(0, anchor - extent + 1), min(anchor, max(size - extent, 0))
+        start = int(self._rng.integers(low, high + 1)) if low <= high else 0
+        reach = round(_SHIFT * size)
+        shift = int(self._rng.integers(-reach, reach + 1))
+        return int(np.clip(start + shift, anchor - extent + 1, anchor))

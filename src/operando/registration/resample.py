@@ -90,7 +90,7 @@ def apply_motion(
         raise InputError(f"{where}: order must be a whole number from 0 to 5, got {order!r}. Take 1 or 3.")
     dtype = images.dtype if labels or images.dtype == np.float64 else np.dtype(np.float32)
     missing = UNLABELED if labels else np.nan
-    matrices = _in_voxels(images, motion, where)
+    matrices = in_voxels(images, motion, where)
 
     resample = delayed(_resample, pure=True)
     stack = []
@@ -119,7 +119,7 @@ def apply_motion(
     return result
 
 
-def _in_voxels(images: xr.DataArray, motion: xr.DataArray, where: str) -> np.ndarray:
+def in_voxels(images: xr.DataArray, motion: xr.DataArray, where: str) -> np.ndarray:
     """The matrices for positions counted in voxels, (t, 4, 4)."""
     unit = str(motion.attrs.get("units", "um"))
     steps = np.array([spacing(images, unit=unit, where=where)[dim] for dim in SPACE])
@@ -130,10 +130,10 @@ def _in_voxels(images: xr.DataArray, motion: xr.DataArray, where: str) -> np.nda
         to_length[:3, 3] = np.array(origin) * steps / own
     if np.array_equal(motion.values, np.broadcast_to(np.eye(4), motion.shape)):
         return motion.values
-    in_voxels = np.linalg.inv(to_length) @ motion.values @ to_length
+    matrices = np.linalg.inv(to_length) @ motion.values @ to_length
     still = (motion.values == np.eye(4)).all(axis=(1, 2))
-    in_voxels[still] = np.eye(4)
-    return np.asarray(in_voxels)
+    matrices[still] = np.eye(4)
+    return np.asarray(matrices)
 
 
 def _seen(matrix: np.ndarray, core: Sequence[slice], size: Sequence[int], margin: int) -> tuple[slice, ...] | None:

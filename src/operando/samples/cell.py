@@ -155,7 +155,8 @@ def symmetric_cell(
 
     Gray levels: electrolyte 1, electrode 0.980, mossy lithium 0.966, void 0.952.
 
-    Memory: the result (5 bytes per voxel and scan) and about 12 arrays of float32 of one scan.
+    Memory: the result (5 bytes per voxel and scan) and about 15 float32 arrays of one scan. Time: about 0.4 s per
+    million voxels of image on one core.
 
     References
     ----------

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CAPACITY_MAH_PER_G = 3860.0
-DENSITY_G_PER_CM3 = 0.534
-MAH_PER_UM3 = CAPACITY_MAH_PER_G * DENSITY_G_PER_CM3 * 1e-12
+from operando.core.lithium import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G
+
+MAH_PER_UM3 = SPECIFIC_CAPACITY_MAH_G * DENSITY_G_CM3 * 1e-12
 """Charge of one cubic micrometer of dense lithium, in mAh (Huang 2023, Supplementary Note 3)."""
 
 _PULSE_S = 600.0

@@ -37,8 +37,21 @@ def correlated(rng: np.random.Generator, shape: Sequence[int], length: float | S
     """
     from scipy.ndimage import gaussian_filter
 
-    white = rng.standard_normal(tuple(shape), dtype=np.float32)
-    field = gaussian_filter(white, length, mode="wrap", truncate=3.0)
-    field -= field.mean(dtype=np.float64)
-    spread = float(field.std(dtype=np.float64))
-    return field / np.float32(spread) if spread > 0 else field
+    field = rng.standard_normal(tuple(shape), dtype=np.float32)
+    gaussian_filter(field, length, output=field, mode="wrap", truncate=3.0)
+    field -= np.float32(field.mean(dtype=np.float64))
+    spread = np.sqrt(np.einsum("i,i->", field.ravel(), field.ravel(), dtype=np.float64) / field.size)
+    field /= np.float32(spread)
+    return field
+
+
+def first_to_last(key: np.ndarray) -> np.ndarray:
+    """Flat indices of the finite values of an array, smallest first, ties in C order.
+
+    Examples
+    --------
+    >>> first_to_last(np.array([[2.0, np.inf], [1.0, 2.0]])).tolist()
+    [2, 0, 3]
+    """
+    finite = np.flatnonzero(np.isfinite(key)).astype(np.int32 if key.size < 2**31 else np.int64)
+    return finite[np.argsort(key.ravel()[finite], kind="stable")]

@@ -82,7 +82,7 @@ class Camera:
         -------
         ndarray of float32, shape (z, y, x)
         """
-        from scipy.ndimage import affine_transform, gaussian_filter, laplace
+        from scipy.ndimage import affine_transform, gaussian_filter, laplace, spline_filter
 
         use = self._imaging
         image = use.gray.astype(np.float32)[labels]
@@ -95,9 +95,15 @@ class Camera:
         if use.blur:
             image = gaussian_filter(image, use.blur, mode="nearest")
         if use.fringes:
-            image -= np.float32(use.fringes / self._fringe_unit) * edges
+            edges *= np.float32(use.fringes / self._fringe_unit)
+            image -= edges
+            del edges
         if to_reference is not None:
-            image = affine_transform(image, to_reference[:, :3], to_reference[:, 3], order=3, mode="nearest")
+            # Filtered here because scipy would do it in float64.
+            image = spline_filter(image, order=3, output=np.float32, mode="mirror")
+            image = affine_transform(
+                image, to_reference[:, :3], to_reference[:, 3], order=3, mode="mirror", prefilter=False
+            )
         if use.shading:
             image *= self._shade
         if use.rings:
@@ -155,12 +161,14 @@ class Camera:
     def _shade(self) -> np.ndarray:
         """Smooth cosine modes across the field, scaled to the stated peak."""
         rng = generator(self._seed, "shading")
-        shade = np.zeros(self._shape)
-        axes = [np.linspace(0, np.pi, n) for n in self._shape]
+        shade = np.zeros(self._shape, dtype=np.float32)
+        axes = [np.linspace(0, np.pi, n, dtype=np.float32) for n in self._shape]
         for mode in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1), (0, 2, 0), (0, 0, 2)):
             waves = [np.cos(k * axis) for k, axis in zip(mode, axes, strict=True)]
-            shade += rng.standard_normal() * waves[0][:, None, None] * waves[1][:, None] * waves[2]
-        return (1 + self._imaging.shading * shade / np.abs(shade).max()).astype(np.float32)
+            shade += (np.float32(rng.standard_normal()) * waves[0])[:, None, None] * (waves[1][:, None] * waves[2])
+        shade *= np.float32(self._imaging.shading / max(shade.max(), -shade.min()))
+        shade += 1
+        return shade
 
     @cached_property
     def _rings(self) -> np.ndarray:
@@ -182,7 +190,8 @@ class Camera:
         )
         table *= self._imaging.rings
         whole = radius.astype(int)
-        part = (radius - whole)[..., None]
+        part = (radius - whole).astype(np.float32)[..., None]
+        table = table.astype(np.float32)
         rings = (1 - part) * table[whole] + part * table[whole + 1]
         return np.ascontiguousarray(rings.transpose(0, 2, 1), dtype=np.float32)
 
@@ -194,11 +203,12 @@ class Camera:
         level = float(use.gray[CELL["electrolyte"]])
         rng = generator(self._seed, "noise", scan)
         photons = level / (_POISSON_SHARE * (use.noise * level) ** 2)
-        noise = rng.poisson(np.maximum(image, 0) * photons).astype(np.float32)
-        noise /= np.float32(photons)
-        noise -= image
         electronic = use.noise * level * np.sqrt(1 - _POISSON_SHARE)
-        noise += np.float32(electronic) * rng.standard_normal(image.shape, dtype=np.float32)
+        noise = np.empty_like(image)
+        # Plane by plane, because photon counts are 64-bit.
+        for plane, made in zip(image, noise, strict=True):
+            made[...] = rng.poisson(np.maximum(plane, 0) * photons) / photons - plane
+            made += np.float32(electronic) * rng.standard_normal(plane.shape, dtype=np.float32)
         if use.noise_correlation:
             noise = gaussian_filter(noise, use.noise_correlation, mode="wrap")
             noise *= np.float32(1 / _kept(use.noise_correlation))

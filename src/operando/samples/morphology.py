@@ -14,7 +14,7 @@ import numpy as np
 from operando.core.errors import InputError
 from operando.core.phases import CELL
 from operando.samples.cycling import Protocol
-from operando.samples.fields import correlated, generator
+from operando.samples.fields import correlated, first_to_last, generator
 from operando.samples.trees import Forest, grow_forest
 
 _KEPT_ELECTRODE = 3
@@ -79,13 +79,12 @@ def disconnected(lithium: np.ndarray) -> np.ndarray:
     return lithium & ~np.isin(parts, held[held > 0])
 
 
-def _crumbs(lithium: np.ndarray) -> np.ndarray:
-    """The small pieces among the lithium without contact."""
+def _small(mask: np.ndarray) -> np.ndarray:
+    """The pieces of a mask that are only crumbs."""
     import cc3d
 
-    parts = cc3d.connected_components(disconnected(lithium), connectivity=6)
-    sizes = np.bincount(parts.ravel())
-    return ((parts > 0) & (sizes < _CRUMB)[parts]) if sizes.size > 1 else np.zeros_like(lithium)
+    parts = cc3d.connected_components(mask, connectivity=6)
+    return mask & (np.bincount(parts.ravel()) < _CRUMB)[parts]
 
 
 class _PlatingSide:
@@ -108,12 +107,12 @@ class _PlatingSide:
         self._share, self._dead_share, self._seed = dendrite_share, dead_share, seed
         rng = generator(seed, "plating surface")
         self._floor = place.electrode + _foil(rng, plane)
-        height = np.arange(place.split)[:, None, None] - self._floor
         rng = generator(seed, "layer")
         thickness = np.exp(0.34 * correlated(rng, plane, 8.0) + 0.10 * correlated(rng, plane, 2.0))
-        order = np.where(height >= 0, (height + 0.5) / thickness, np.inf).astype(np.float32)
+        height = np.arange(place.split, dtype=np.float32)[:, None, None] - self._floor.astype(np.float32)
+        order = np.where(height >= 0, (height + 0.5) / thickness, np.float32(np.inf))
         order[place.split - 2 :] = np.inf
-        self._layer = np.argsort(order, axis=None, kind="stable")[: np.count_nonzero(np.isfinite(order))]
+        self._layer = first_to_last(order)
         del order, height
         wanted = round(dendrite_share * int(self._up[-1]))
         rng = generator(seed, "dendrites")
@@ -121,8 +120,6 @@ class _PlatingSide:
         self._forest = grow_forest(
             rng, self._floor, ceiling=place.split, voxels=round(1.25 * wanted) if wanted else 0, density=density
         )
-        arrival = self._forest.arrival
-        self._branches = np.argsort(arrival, axis=None, kind="stable")[: np.count_nonzero(np.isfinite(arrival))]
         self._pulses = 0
         self._dissolving: _Dissolution | None = None
 
@@ -150,7 +147,7 @@ class _PlatingSide:
         """The layer (with what the dendrites take up of it) and the dendrites after so many charging pulses."""
         total = int(self._up[pulses])
         branch = np.zeros(np.prod(self._shape), dtype=bool)
-        branch[self._branches[: round(self._share * total)]] = True
+        branch[self._forest.voxel[: round(self._share * total)]] = True
         free = np.cumsum(~branch[self._layer])
         need = total - int(np.count_nonzero(branch))
         reached = int(np.searchsorted(free, need)) + 1 if need else 0
@@ -190,27 +187,27 @@ class _Dissolution:
         patch = correlated(rng, plane, 6.0)
         end = np.where(patch > np.quantile(patch, 0.9), end + 1.6, end).astype(np.float32)
         z = np.arange(layer.shape[0], dtype=np.float32)[:, None, None]
-        thickness = layer.sum(axis=0)
-        top = floor + thickness
-        key = np.full(layer.shape, np.inf, dtype=np.float32)
-        in_layer = end * ((top - z - 0.5) / np.maximum(thickness, 1))
-        np.copyto(key, in_layer.astype(np.float32), where=layer)
+        thickness = layer.sum(axis=0, dtype=np.float32)
+        key = end * ((floor + thickness - z - np.float32(0.5)) / np.maximum(thickness, 1))
         # Then the electrode, except under dendrites, which shield it.
         stem = np.take_along_axis(branches, np.minimum(floor, layer.shape[0] - 1)[None], axis=0)[0]
-        below = np.maximum(1.0, end) + (floor - z - 0.5) / 4.0
-        bare = electrode & (z >= _KEPT_ELECTRODE) & ~stem
-        np.copyto(key, below.astype(np.float32), where=bare)
-        self._in_layer = np.where(layer, key, -1.0).astype(np.float32)
-        self._order_branches(key, forest, rng, dead)
+        below = (np.maximum(1.0, end) + (floor - 0.5) / 4.0).astype(np.float32) - z / 4
+        np.copyto(key, below, where=electrode)
+        key[~(layer | (electrode & (z >= _KEPT_ELECTRODE) & ~stem))] = np.inf
         self._key = key.ravel()
-        self._order = np.argsort(self._key, kind="stable")[: np.count_nonzero(np.isfinite(self._key))]
+        # A dendrite has its own time, and the time at which the layer around it is gone.
+        held = forest.voxel[branches.ravel()[forest.voxel]]
+        self._held, self._bared = held, np.where(layer.ravel()[held], self._key[held], -np.inf)
+        self._key[held] = self._branch_times(forest, held.size, rng, dead)
+        self._order = first_to_last(self._key)
         self._reached = 0.0
 
-    def _order_branches(self, key: np.ndarray, forest: Forest, rng: np.random.Generator, dead: float) -> None:
-        inside = self.branches
-        segment, along = forest.segment[inside], forest.along[inside]
-        if segment.size == 0:
-            return
+    @staticmethod
+    def _branch_times(forest: Forest, voxels: int, rng: np.random.Generator, dead: float) -> np.ndarray:
+        """When each of the first so many voxels of a forest dissolves; inf where it loses contact first."""
+        if not voxels:
+            return np.zeros(0)
+        segment, along = forest.segment[:voxels], forest.along[:voxels]
         count = np.bincount(segment, minlength=forest.parent.size)
         lost = np.zeros(forest.parent.size, dtype=bool)
         neck = np.full(forest.parent.size, np.nan)
@@ -234,7 +231,7 @@ class _Dissolution:
         when[lost[segment]] = np.inf
         at_neck = np.isfinite(neck[segment]) & (along - forest.start[segment] < _NECK)
         when[at_neck] = neck[segment][at_neck]
-        key[inside] = when
+        return when
 
     def remove(self, voxels: int) -> None:
         """Dissolve so many voxels of the lithium that has contact."""
@@ -251,7 +248,7 @@ class _Dissolution:
         # A crumb that this pulse would cut off dissolves with it, in place of what would have gone last.
         after = self.present.copy()
         after.ravel()[gone] = False
-        crumbs = np.flatnonzero(_crumbs(after & held.reshape(after.shape)))[:voxels]
+        crumbs = np.flatnonzero(_small(disconnected(after & held.reshape(after.shape))))[:voxels]
         gone = np.concatenate([crumbs, gone[: voxels - crumbs.size]])
         self.present.ravel()[gone] = False
         if crumbs.size < voxels:
@@ -259,7 +256,9 @@ class _Dissolution:
 
     def layer(self) -> np.ndarray:
         """Where the deposited layer still stands, with the part of the dendrites that is inside it."""
-        return self.present & self._layer & (~self.branches | (self._in_layer > self._reached))
+        layer = self.present & self._layer
+        layer.ravel()[self._held] &= self._bared > self._reached
+        return layer
 
 
 class _StrippingSide:
@@ -272,8 +271,8 @@ class _StrippingSide:
         self._down = np.concatenate([[0], np.cumsum(-protocol.voxels[protocol.voxels < 0])]).astype(np.int64)
         rng = generator(seed, "stripping surface")
         self._surface = place.planes - place.electrode + _foil(rng, plane) - place.split
-        z = np.arange(place.planes - place.split)[:, None, None]
-        depth = z - self._surface
+        z = np.arange(place.planes - place.split, dtype=np.float32)[:, None, None]
+        depth = z - self._surface.astype(np.float32)
         rng = generator(seed, "pits")
         uniform = (1.0 - pit_share) * (1.0 + 0.06 * np.clip(correlated(rng, plane, 9.0), -2, 2))
         blobs = correlated(rng, plane, 5.5) + 0.12 * correlated(rng, plane, 2.0)
@@ -283,11 +282,14 @@ class _StrippingSide:
         inside = (depth >= 0) & (z < z.size - _KEPT_ELECTRODE)
         # Without this the whole surface would step back by a voxel at the same moment.
         early = np.clip(0.3 * correlated(rng, plane, 3.0), -0.49, 0.49)
-        self._removal = np.where(inside, (depth + 0.5 + early) / rate, np.inf).astype(np.float32)
+        depth += (0.5 + early).astype(np.float32)
+        removal = np.where(inside, depth / rate.astype(np.float32), np.float32(np.inf))
+        self._strip = first_to_last(removal)
+        self._removal = removal.ravel()[self._strip]
         # The soft polymer follows the uniform part, so that only the local part leaves voids.
-        self._front = np.where(inside, (depth + 0.5 + early) / uniform, np.inf).astype(np.float32)
-        self._strip = np.argsort(self._removal, axis=None, kind="stable")[: np.count_nonzero(inside)]
-        self._electrode = depth >= 0
+        self._front = np.broadcast_to(uniform.astype(np.float32), depth.shape).ravel()[self._strip]
+        self._front = depth.ravel()[self._strip] / self._front
+        self._electrode = z >= self._surface
         self._plate: np.ndarray | None = None
 
     def labels(self, pulses: int) -> np.ndarray:
@@ -304,8 +306,7 @@ class _StrippingSide:
         labels = np.where(self._electrode, np.uint8(CELL["electrode"]), np.uint8(CELL["electrolyte"]))
         if voxels:
             gone = self._strip[:voxels]
-            level = self._removal.ravel()[gone[-1]]
-            filled = self._front.ravel()[gone] <= level
+            filled = self._front[:voxels] <= self._removal[voxels - 1]
             labels.ravel()[gone] = np.where(filled, np.uint8(CELL["electrolyte"]), np.uint8(CELL["pit"]))
         return labels
 
@@ -326,13 +327,14 @@ class _StrippingSide:
         kept = pit & (z >= front + 2 + 0.15 * depth) & (depth >= 5)
         if kept.any():
             kept &= kind > np.quantile(kind[kept], 0.45)
+            kept &= ~_small(kept)
         inward = distance_transform_edt(depth > 0)
         quick = 0.3
         bridging = kept.any(axis=0)
         in_pit = quick * np.where(bridging, inward + z - front + 0.5, (surface - z - 0.5) / rate)
         above = np.maximum(quick * np.where(bridging, inward + depth, depth / rate), 1.5) + (front - z - 0.5) / rate
         key = np.where(pit & ~kept, in_pit, np.where((z < front) & (z >= 1), above, np.inf)).astype(np.float32)
-        return np.argsort(key, axis=None, kind="stable")[: np.count_nonzero(np.isfinite(key))]
+        return first_to_last(key)
 
 
 def _foil(rng: np.random.Generator, plane: tuple[int, ...]) -> np.ndarray:

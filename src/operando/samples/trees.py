@@ -13,14 +13,14 @@ _CLOSEST = 9.0
 
 @dataclass
 class Forest:
-    """Where dendrites can be, when each voxel is reached, and which branch it belongs to.
+    """Where dendrites can be, in which order they get there, and which branch each voxel belongs to.
 
-    All arrays have the shape of the grid. ``arrival`` is inf outside the trees; ``segment`` (-1 outside) and
-    ``along`` (path length from the root in voxels) are those of the nearest center line.
-    ``parent``, ``tree`` and ``start`` are per segment; ``sluggish`` and ``height`` per tree.
+    ``voxel`` (flat index in the grid), ``segment`` and ``along`` (path length from the root in voxels, both of the
+    nearest center line) are per voxel, in the order in which the trees reach them. ``parent``, ``tree`` and ``start``
+    (path length) are per segment, ``reach`` (largest path length) is per tree.
     """
 
-    arrival: np.ndarray
+    voxel: np.ndarray
     segment: np.ndarray
     along: np.ndarray
     parent: np.ndarray
@@ -49,7 +49,7 @@ def grow_forest(
     Returns
     -------
     Forest
-        On a grid of shape (ceiling, y, x).
+        On the grid (ceiling, y, x).
 
     Notes
     -----
@@ -99,8 +99,16 @@ def grow_forest(
                 along[box][closer] = s
                 reach = max(reach, s)
         reaches.append(reach)
+    reached = np.flatnonzero(np.isfinite(arrival))
+    voxel = reached[np.argsort(arrival.ravel()[reached], kind="stable")]
     return Forest(
-        arrival, segment, along, np.array(parents, int), np.array(trees, int), np.array(starts), np.array(reaches)
+        voxel=voxel,
+        segment=segment.ravel()[voxel],
+        along=along.ravel()[voxel],
+        parent=np.array(parents, int),
+        tree=np.array(trees, int),
+        start=np.array(starts),
+        reach=np.array(reaches),
     )
 
 

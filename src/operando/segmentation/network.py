@@ -13,9 +13,8 @@ import xarray as xr
 
 from operando import learn
 from operando.core.axes import SPACE, axis_spacing
-from operando.core.blocks import iter_blocks
 from operando.core.errors import FileError, InputError, PhaseError
-from operando.core.phases import UNLABELED, PhaseScheme
+from operando.core.phases import PhaseScheme
 from operando.core.provenance import record, versions
 from operando.learn.networks import NetworkDesign
 from operando.learn.sections import Sections
@@ -29,15 +28,19 @@ from operando.segmentation.contract import (
     not_fitted,
     probability_image,
 )
+from operando.segmentation.fitted import (
+    FittedNetwork,
+    blockwise,
+    held_out_logits,
+    sampled_logits,
+    scan_scale,
+    softmax,
+)
 from operando.segmentation.split import Split, choose_split
 
 _KIND = "operando.segmentation.NetworkSegmenter"
 _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
-_EVALUATED = 2**24  # voxels at most whose logits are computed to judge a network
-_CALIBRATED = 500_000  # held-out voxels at most that metrics and temperature come from
-_SAMPLED = 2**20  # voxels whose logits tell how frequent the phases are
-_THINNED = 7  # of these one in seven is kept; odd, so that no row of voxels is preferred
 _REFRESH = 0.5  # share of the steps that the network then trains on all annotations
 _NORMALIZATION = (
     "per scan: (gray - mean) / standard deviation of the voxels between the 0.5 and 99.5 percentiles "
@@ -201,7 +204,7 @@ class NetworkSegmenter:
         per_scan = counts.per_scan
         ids = [number for number in scheme.ids if per_scan[:, number].any()]
         annotated = [int(scan) for scan in np.flatnonzero(per_scan.sum(axis=1))]
-        scales = {scan: _scale(series[scan]) for scan in annotated}
+        scales = {scan: scan_scale(series[scan]) for scan in annotated}
         sections = self._sections_for(series.shape[1:])
         split = choose_split(counts, ids=ids) if self.validation else Split("none", reason="validation=False")
 
@@ -218,8 +221,7 @@ class NetworkSegmenter:
         else:
             stages.append(("final", self.training, None))
         total = sum(settings.steps for _, settings, _ in stages)
-        self._network, self._sections, self._ids = network, sections, ids
-        self._temperature, self._shift = 1.0, np.zeros(len(ids))
+        self._fitted = fitted = FittedNetwork(network, sections, scheme, ids, shift=np.zeros(len(ids)))
         self.phases_, self.history_, self.metrics_ = scheme, [], {}
         done = 0
         for name, settings, held in stages:
@@ -249,12 +251,18 @@ class NetworkSegmenter:
             done += settings.steps
             self.history_.extend({**entry, "stage": name} for entry in history)
             sampler = learn.PatchSampler(windows, classes=len(ids), sections=sections, seed=self.seed)
-            held_out = None if held is None else self._held_out(series, marks, held, scales, annotated)
+            held_out = None
+            if held is not None:
+                held_out = held_out_logits(fitted, series, marks, split=held, scales=scales, seed=self.seed)
             if held_out is not None:
-                self._temperature = learn.fit_temperature(*held_out)
+                # Strokes keep away from borders and so cannot show doubt: they never make it surer.
+                surest = 1.0 if sampler.sparsity() > 0.5 else 0.5
+                fitted.temperature = max(surest, learn.fit_temperature(*held_out))
             # Whole slices hold the phases as they are; the less of a slice is labeled, the less they do.
-            shift = learn.prior_shift(self._sampled_logits(series, scales), sampler.fractions())
-            self._shift = sampler.sparsity() * shift
+            shift = learn.prior_shift(
+                sampled_logits(fitted, series, scales=scales, seed=self.seed), sampler.fractions()
+            )
+            fitted.shift = sampler.sparsity() * shift
             if held_out is not None:
                 self._measure(*held_out)
         self.card_ = self._card(image, per_scan, annotated, split)
@@ -286,64 +294,14 @@ class NetworkSegmenter:
             factor=self.network.factor,
         )
 
-    def _held_out(
-        self, series: Any, marks: Any, split: Split, scales: Mapping[int, tuple[float, float]], annotated: list[int]
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Logits (n, class) and true classes (n,) of held-out voxels, from whole blocks in random order."""
-        place = np.full(256, UNLABELED, np.uint8)
-        place[self._ids] = np.arange(len(self._ids), dtype=np.uint8)
-        rng = np.random.default_rng([self.seed, 3])
-        blocks = list(iter_blocks(series.shape[1:], (192, 96, 96)))
-        jobs = [(scan, block) for scan in split.scans or annotated for block in blocks]
-        seen = 0
-        logits: list[np.ndarray] = []
-        truth: list[np.ndarray] = []
-        for job in rng.permutation(len(jobs)):
-            scan, block = jobs[job]
-            told = split.held_out(place[np.asarray(marks[(scan, *block.core)])], block.core)
-            known = np.nonzero(told != UNLABELED)
-            if known[0].size == 0:
-                continue
-            core = tuple(
-                slice(c.start + int(k.min()), c.start + int(k.max()) + 1)
-                for c, k in zip(block.core, known, strict=True)
-            )
-            seen += int(np.prod([c.stop - c.start for c in core]))
-            if seen > _EVALUATED and logits:
-                break
-            inside = tuple(k - k.min() for k in known)
-            logits.append(self._logits(series[scan], core, scales[scan])[(slice(None), *inside)].T)
-            truth.append(told[known])
-        if not logits:
-            return None
-        every, classes = np.concatenate(logits), np.concatenate(truth)
-        chosen = rng.permutation(len(classes))[:_CALIBRATED]
-        return every[chosen], classes[chosen]
-
-    def _sampled_logits(self, series: Any, scales: Mapping[int, tuple[float, float]]) -> np.ndarray:
-        """Logits (n, class) in random columns of the annotated scans."""
-        rng = np.random.default_rng([self.seed, 4])
-        blocks = list(iter_blocks(series.shape[1:], (192, 64, 64)))
-        jobs = [(scan, block) for scan in scales for block in blocks]
-        seen = 0
-        drawn: list[np.ndarray] = []
-        for job in rng.permutation(len(jobs)):
-            scan, block = jobs[job]
-            logits = self._logits(series[scan], block.core, scales[scan])
-            seen += logits[0].size
-            drawn.append(logits.reshape(len(logits), -1)[:, ::_THINNED].T)
-            if seen > _SAMPLED:
-                break
-        return np.concatenate(drawn)
-
     def _measure(self, logits: np.ndarray, truth: np.ndarray) -> None:
         """Metrics on held-out voxels."""
-        ids = np.array(self._ids, np.uint8)
-        found = (logits + self._shift).argmax(axis=1)
+        ids = np.array(self._fitted.ids, np.uint8)
+        found = (logits + self._fitted.shift).argmax(axis=1)
         confusion = learn.confusion_matrix(ids[found], ids[truth], ids=self.phases_.ids)
         self.metrics_ = learn.summary(confusion, self.phases_)
-        for key, temperature in (("calibration_error_before", 1.0), ("calibration_error", self._temperature)):
-            chances = _softmax(logits.T / temperature)
+        for key, temperature in (("calibration_error_before", 1.0), ("calibration_error", self._fitted.temperature)):
+            chances = softmax(logits.T / temperature)
             self.metrics_[key] = learn.calibration_error(chances.max(axis=0), chances.argmax(axis=0) == truth)
 
     def _card(self, image: xr.DataArray, per_scan: np.ndarray, annotated: list[int], split: Split) -> dict[str, Any]:
@@ -351,12 +309,12 @@ class NetworkSegmenter:
             "kind": _KIND,
             "format": _FORMAT,
             "phases": self.phases_.to_dict(),
-            "classes": self._ids,
+            "classes": self._fitted.ids,
             "network": self.network.to_dict(),
-            "sections": self._sections.to_dict(),
+            "sections": self._fitted.sections.to_dict(),
             "normalization": _NORMALIZATION,
-            "temperature": self._temperature,
-            "shift": [float(value) for value in self._shift],
+            "temperature": self._fitted.temperature,
+            "shift": [float(value) for value in self._fitted.shift],
             "voxel_size_um": _voxel_size(image),
             "data": {
                 "dims": [str(dim) for dim in image.dims],
@@ -393,7 +351,13 @@ class NetworkSegmenter:
         """
         where = "NetworkSegmenter.predict"
         prepared, series = self._prepare(image, where=where)
-        labels = self._blockwise(series, self._block_labels, (), np.dtype(np.uint8))
+        labels = blockwise(
+            series,
+            self._fitted.block_labels,
+            sections=self._fitted.sections,
+            block=self.block,
+            dtype=np.dtype(np.uint8),
+        )
         return label_image(labels, prepared, self.phases_, **self._attrs(prepared, where))
 
     def predict_probability(self, image: Any) -> xr.DataArray:
@@ -417,18 +381,25 @@ class NetworkSegmenter:
         """
         where = "NetworkSegmenter.predict_probability"
         prepared, series = self._prepare(image, where=where)
-        chances = self._blockwise(series, self._block_chances, (len(self.phases_),), np.dtype(np.float32))
+        chances = blockwise(
+            series,
+            self._fitted.block_chances,
+            sections=self._fitted.sections,
+            block=self.block,
+            leading=(len(self.phases_),),
+            dtype=np.dtype(np.float32),
+        )
         return probability_image(chances, prepared, self.phases_, **self._attrs(prepared, where))
 
     def _prepare(self, image: Any, *, where: str) -> tuple[xr.DataArray, Any]:
-        if not hasattr(self, "_network"):
+        if not hasattr(self, "_fitted"):
             raise not_fitted("NetworkSegmenter")
         prepared = as_image(image, where=where)
         series = as_series(prepared)
-        if self._sections.depth and series.shape[1] == 1:
+        if self._fitted.sections.depth and series.shape[1] == 1:
             raise InputError(
-                f"{where}: this network reads the planes {self._sections.planes} of a volume, got an image with one "
-                "slice along z. Pass (z, y, x), or fit a segmenter with planes='yx'."
+                f"{where}: this network reads the planes {self._fitted.sections.planes} of a volume, got an image with "
+                "one slice along z. Pass (z, y, x), or fit a segmenter with planes='yx'."
             )
         return prepared, series
 
@@ -438,87 +409,6 @@ class NetworkSegmenter:
         if here and there and any(abs(here[d] / there[d] - 1) > 0.1 for d in here.keys() & there.keys()):
             attrs["voxel_size_note"] = f"the image has voxels of {here} um, the network was trained on {there} um"
         return attrs
-
-    def _blockwise(
-        self, series: Any, function: Callable[..., np.ndarray], leading: tuple[int, ...], dtype: np.dtype
-    ) -> Any:
-        """Apply ``function`` to every block of every scan: at once, or as a lazy array where the input is one."""
-        scans, *shape = series.shape
-        blocks = list(iter_blocks(shape, self.block))
-        if isinstance(series, np.ndarray) or not hasattr(series, "dask"):
-            out = np.empty((scans, *leading, *shape), dtype)
-            for scan in range(scans):
-                scale = _scale(series[scan])
-                for block in blocks:
-                    region = learn.read_region(block.core, shape, self._sections)
-                    out[scan][(..., *block.core)] = function(
-                        np.asarray(series[(scan, *region)]), block.core, tuple(shape), scale
-                    )
-            return out
-        import dask
-        import dask.array as da
-
-        counts = [-(-size // step) for size, step in zip(shape, self.block, strict=True)]
-        parts = []
-        for scan in range(scans):
-            scale = dask.delayed(learn.gray_scale, pure=False)(learn.gray_columns(series[scan]))
-            row = np.empty(len(blocks), object)
-            for i, block in enumerate(blocks):
-                region = learn.read_region(block.core, shape, self._sections)
-                made = dask.delayed(function, pure=False)(series[(scan, *region)], block.core, tuple(shape), scale)
-                size = tuple(c.stop - c.start for c in block.core)
-                row[i] = da.from_delayed(made, (*leading, *size), dtype)
-            parts.append(da.block(row.reshape(counts).tolist()))
-        return da.stack(parts)
-
-    def _logits(self, volume: Any, core: Sequence[slice], scale: tuple[float, float]) -> np.ndarray:
-        region = learn.read_region(core, volume.shape, self._sections)
-        return self._block_logits(np.asarray(volume[region]), core, volume.shape, scale)
-
-    def _block_logits(
-        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
-    ) -> np.ndarray:
-        region = learn.read_region(core, shape, self._sections)
-        return learn.block_logits(
-            self._network,
-            block,
-            core=core,
-            shape=shape,
-            offset=[part.start for part in region],
-            sections=self._sections,
-            scale=scale,
-            classes=len(self._ids),
-        )
-
-    def _block_scores(
-        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
-    ) -> np.ndarray:
-        """Logits shifted to how frequent the phases are in images, then calibrated."""
-        scores = self._block_logits(block, core, shape, scale)
-        scores += self._shift.astype(np.float32)[:, None, None, None]
-        scores /= np.float32(self._temperature)
-        return scores
-
-    def _block_labels(
-        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
-    ) -> np.ndarray:
-        labels = np.array(self._ids, np.uint8)[self._block_scores(block, core, shape, scale).argmax(axis=0)]
-        labels[self._missing(block, core, shape)] = UNLABELED
-        return labels
-
-    def _block_chances(
-        self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: tuple[float, float]
-    ) -> np.ndarray:
-        scores = self._block_scores(block, core, shape, scale)
-        chances = np.zeros((len(self.phases_), *scores.shape[1:]), np.float32)
-        chances[[self.phases_.ids.index(number) for number in self._ids]] = _softmax(scores)
-        chances[:, self._missing(block, core, shape)] = np.nan
-        return chances
-
-    def _missing(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int]) -> np.ndarray:
-        region = learn.read_region(core, shape, self._sections)
-        inside = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(core, region, strict=True))
-        return np.asarray(np.isnan(block[inside]))
 
     def save(self, path: str | Path) -> None:
         """Write the network to a folder: ``weights.safetensors`` and ``card.json``.
@@ -530,9 +420,9 @@ class NetworkSegmenter:
         FileError
             Where the folder cannot be written.
         """
-        if not hasattr(self, "_network"):
+        if not hasattr(self, "_fitted"):
             raise not_fitted("NetworkSegmenter")
-        learn.save_model(path, self.card_, network=self._network)
+        learn.save_model(path, self.card_, network=self._fitted.network)
 
     @classmethod
     def load(cls, path: str | Path, *, block: Sequence[int] = (192, 192, 192), device: str = "auto") -> Self:
@@ -593,7 +483,7 @@ class NetworkSegmenter:
             device=device,
             seed=seed,
         )
-        segmenter._network = learn.load_network(
+        network = learn.load_network(
             path,
             design,
             in_channels=sections.in_channels,
@@ -601,24 +491,10 @@ class NetworkSegmenter:
             sha256=card.get("weights_sha256"),
             device=device,
         )
-        segmenter._sections, segmenter._ids, segmenter._temperature, segmenter._shift = (
-            sections,
-            ids,
-            temperature,
-            shift,
-        )
+        segmenter._fitted = FittedNetwork(network, sections, phases, ids, temperature, shift)
         segmenter.phases_, segmenter.history_, segmenter.metrics_ = phases, [], metrics
         segmenter.card_ = {key: value for key, value in card.items() if key != "weights_sha256"}
         return segmenter
-
-
-def _scale(volume: Any) -> tuple[float, float]:
-    return learn.gray_scale(np.asarray(learn.gray_columns(volume)))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=0, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=0, keepdims=True), dtype=np.float32)
 
 
 def _voxel_size(image: xr.DataArray) -> dict[str, float] | None:

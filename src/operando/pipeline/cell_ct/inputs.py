@@ -63,8 +63,9 @@ def cut(array: xr.DataArray, inputs: Inputs) -> xr.DataArray:
     return array.isel({dim: slice(*ends) for dim, ends in inputs.region.items()})
 
 
-def open_labels(path: str, inputs: Inputs, like: xr.DataArray, *, key: str) -> xr.DataArray:
-    """Annotations or true labels on the grid of the series, lazy, cut to the region."""
+def open_labels(path: str, inputs: Inputs, *, key: str) -> xr.DataArray:
+    """Annotations or true labels on the grid of the series as recorded, lazy, cut to the region."""
+    like = open_series(inputs)
     labels = io.open_image(path)
     if "t" not in labels.dims and like.sizes["t"] == 1:
         labels = labels.expand_dims("t")
@@ -125,10 +126,12 @@ def faults(settings: CellCT) -> list[str]:
         )
     if segment.model is not None and not Path(segment.model).exists():
         found.append(f"segment.model: there is nothing at {segment.model}. Check the path.")
+    for key, path in (("segment.annotations", segment.annotations), ("truth", settings.truth)):
+        if path is not None and series is not None:
+            attempt(key, lambda path=path, key=key: open_labels(path, inputs, key=key))  # type: ignore[misc]
+        elif path is not None:
+            attempt(key, lambda path=path: io.describe(path))  # type: ignore[misc]
     if series is not None:
-        for key, path in (("segment.annotations", segment.annotations), ("truth", settings.truth)):
-            if path is not None:
-                attempt(key, lambda path=path, key=key: open_labels(path, inputs, series, key=key))  # type: ignore[misc]
         scans = series.sizes["t"]
         asked = {"registration.reference": [settings.registration.reference]}
         asked["segment.held_out_scans"] = segment.held_out_scans or []

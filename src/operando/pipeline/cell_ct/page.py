@@ -329,10 +329,16 @@ def _flags(ledger: pd.DataFrame, scores: dict[str, Any], settings: CellCT) -> It
     for component, rows in scored.groupby("component"):
         yield (
             f"{component}: images and coulombs disagree beyond the interval in {len(rows)} of "
-            f"{int(ledger['scan'].max())} intervals (scans {_listed(sorted(rows['scan'].tolist()))})."
+            f"{int(ledger['scan'].max())} intervals between scans (those that end with scan "
+            f"{_listed(sorted(rows['scan'].tolist()))})."
         )
     if not (ledger["quantity"] == "balance").any():
         yield "No cycler file was given: there is no balance against the coulombs."
+    elif settings.cell.active_area_cm2 is None and not settings.inputs.simulated:
+        yield (
+            "cell.active_area_cm2 is not given: all of the recorded current is set against the field of view. Where "
+            "the cell is larger, Faraday's volume is too large by that factor."
+        )
     if not scores:
         yield "Nothing was held out: the agreement of this segmentation with the truth is not known."
     if settings.segment.method == "otsu":
@@ -343,8 +349,9 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
     cell = settings.cell
     if settings.registration.method == "translation":
         yield (
-            "Scans were registered by sub-voxel phase correlation of several sub-volumes; translations are kept in "
-            "motion.json and applied once."
+            "Scans were registered by normalized cross-correlation of several sub-volumes, to a fraction of a voxel; "
+            "the translations are kept in motion.json and applied once, and only the field that all scans show is "
+            "measured."
         )
     if settings.segment.method == "network":
         yield (
@@ -361,7 +368,7 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
     yield (
         "Volumes are voxel counts; effective thickness is volume over the area of the field of view; coverage is the "
         "share of (y, x) columns that hold a component; inactive lithium has no face-connected path through lithium "
-        "to its electrode."
+        "to an electrode."
     )
     yield (
         "Intervals: each volume may be wrong by its interface area times the shift of its interfaces, measured on "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from operando.core.lithium import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G
 from operando.core.phases import CELL
 from operando.pipeline.settings import Settings, resolve
 
@@ -59,15 +60,18 @@ class Cell(Settings):
 
     phases: dict[str, int] = Field(default_factory=lambda: dict(CELL), description="names and ids in label images")
     plating_side: Literal["low", "high"] = Field("low", description="side in z on which lithium plates first")
-    specific_capacity_mah_g: float = Field(3860.0, gt=0, description="of lithium, for Faraday's law")
-    density_g_cm3: float = Field(0.534, gt=0, description="of dense lithium")
+    active_area_cm2: float | None = Field(
+        None, gt=0, description="area the current passes; the field of view takes its share. null: all of the current"
+    )
+    specific_capacity_mah_g: float = Field(SPECIFIC_CAPACITY_MAH_G, gt=0, description="of lithium, for Faraday's law")
+    density_g_cm3: float = Field(DENSITY_G_CM3, gt=0, description="of dense lithium")
     current_accuracy: float = Field(0.001, ge=0, lt=1, description="of the cycler, one sigma, as a fraction")
 
 
 class Registration(Settings):
     """Alignment of the scans."""
 
-    method: Literal["none", "translation"] = Field("none", description="none, or translation by phase correlation")
+    method: Literal["none", "translation"] = Field("none", description="none, or translation by cross-correlation")
     reference: int = Field(0, ge=0, description="scan that stays where it is")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando import electrochemistry, learn, morphometry, segmentation
+from operando import electrochemistry, learn, morphometry, registration, segmentation
 from operando.core.axes import voxel_volume
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.core.quantities import interval, quantity_table, rows_from_array
@@ -57,8 +57,9 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
         )
     ]
     image = "image.zarr"
+    moved: tuple[str, ...] = ()
     if settings.registration.method != "none":
-        image = "registered.zarr"
+        image, moved = "registered.zarr", ("motion.json",)
         steps.append(
             Step(
                 name="register",
@@ -85,7 +86,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 name="train",
                 title="Train the network" if segment.method == "network" else "Find the thresholds",
                 function=_train,
-                inputs=(image,),
+                inputs=(image, *moved),
                 outputs=("model", "training.json"),
                 files=annotated,
                 parameters={
@@ -135,7 +136,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 name="evaluate",
                 title="Compare with what is known",
                 function=_evaluate,
-                inputs=(image, "labels.zarr"),
+                inputs=(image, "labels.zarr", *moved),
                 outputs=("agreement.json",),
                 files=(*annotated, *([] if settings.truth is None else [Path(settings.truth)])),
                 parameters={
@@ -156,7 +157,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             name="measure",
             title="Measure the lithium",
             function=_measure,
-            inputs=("labels.zarr", *model),
+            inputs=("labels.zarr", *model, *moved),
             outputs=("quantities.parquet", "correlation.json", "interface.json", "maps.zarr"),
             files=(*files, *annotated),
             parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **marks, **common},
@@ -174,7 +175,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 name="truth",
                 title="Measure the true lithium",
                 function=_truth,
-                inputs=("labels.zarr",),
+                inputs=("labels.zarr", *moved),
                 outputs=compared,
                 files=(Path(settings.truth),),
                 parameters={"inputs": read, "truth": settings.truth, **common},
@@ -228,18 +229,41 @@ def _open(task: Task) -> None:
 
 
 def _register(task: Task) -> None:
-    from operando import registration
-
     series = read_image(task, "image.zarr")
     motion = registration.estimate_drift(series, reference=task.parameters["reference"])
-    write_json(task, "motion.json", {"units": "um", "motion": motion.values, "t": motion.coords["t"].values})
-    write_image(task, "registered.zarr", registration.apply_motion(series, motion).assign_attrs(series.attrs))
+    field = registration.common_field(series, motion)
+    registered = registration.apply_motion(series, motion).assign_attrs(series.attrs).isel(field)
+    kept = {dim: [part.start, part.stop] for dim, part in field.items()}
+    task.say(f"all scans show the voxels {kept} of {dict(series.sizes)}; what only some show is left out")
+    write_json(
+        task,
+        "motion.json",
+        {
+            "units": motion.attrs["units"],
+            "t": motion.coords["t"].values,
+            "motion": motion.values,
+            "sigma": motion.coords["sigma"].values,
+            "field": kept,
+        },
+    )
+    write_image(task, "registered.zarr", registered)
 
 
-def annotations_of(task: Task, like: xr.DataArray) -> tuple[xr.DataArray, list[int], list[int]]:
+def labels_on_grid(task: Task, path: str, *, key: str) -> xr.DataArray:
+    """Labels drawn on the scans as recorded, lazy, moved and cut as the scans were where these are registered."""
+    labels = open_labels(path, Inputs(**task.parameters["inputs"]), key=key)
+    if "motion.json" not in task.step.inputs:
+        return labels
+    known = read_json(task.path("motion.json"))
+    motion = xr.DataArray(np.array(known["motion"]), dims=("t", "row", "column"), attrs={"units": known["units"]})
+    labels = labels.assign_attrs(phases=PhaseScheme(task.parameters["phases"]))
+    field = {dim: slice(*ends) for dim, ends in known["field"].items()}
+    return registration.apply_motion(labels, motion).isel(field)
+
+
+def annotations_of(task: Task) -> tuple[xr.DataArray, list[int], list[int]]:
     """Annotations on the grid of the images, the scans to train on and those held out."""
-    inputs = Inputs(**task.parameters["inputs"])
-    marks = open_labels(task.parameters["annotations"], inputs, like, key="segment.annotations")
+    marks = labels_on_grid(task, task.parameters["annotations"], key="segment.annotations")
     annotated = [scan for scan in range(marks.sizes["t"]) if bool((marks[scan].data != UNLABELED).any().compute())]
     held = task.parameters["held_out_scans"]
     if task.parameters["model"] is not None:
@@ -254,7 +278,7 @@ def annotations_of(task: Task, like: xr.DataArray) -> tuple[xr.DataArray, list[i
 def _train(task: Task) -> None:
     phases = PhaseScheme(task.parameters["phases"])
     image = read_image(task, task.step.inputs[0])
-    marks, trained, held = annotations_of(task, image)
+    marks, trained, held = annotations_of(task)
     task.say(f"annotated scans {trained} train, {held} are held out")
     told: dict[str, Any] = {"trained_scans": trained, "held_out_scans": held}
     segmenter: segmentation.Otsu | segmentation.NetworkSegmenter
@@ -269,13 +293,18 @@ def _train(task: Task) -> None:
         )
     segmenter.fit(image.isel(t=trained), marks.isel(t=trained))
     if isinstance(segmenter, segmentation.NetworkSegmenter):
-        told |= {"history": segmenter.history_, "card": segmenter.card_}
+        card = segmenter.card_
+        # The network saw the training scans alone: say which scans of the series they are.
+        card["data"]["annotated_scans"] = trained
+        if "held_out_scans" in card["split"]:
+            card["split"]["held_out_scans"] = [trained[scan] for scan in card["split"]["held_out_scans"]]
+        told |= {"history": segmenter.history_, "card": card}
     with task.writing("model") as path:
         segmenter.save(path)
         if held:
             # A model carries how far its interfaces are off, so that its next cell has intervals too.
             error = _interface(segmenter.predict(image.isel(t=held)), marks.isel(t=held), phases)
-            dump_json(path / _INTERFACE, {"scans": held, **error})
+            dump_json(path / _INTERFACE, {"scans": held, "edge_um": _edge(image), **error})
     write_json(task, "training.json", told)
 
 
@@ -333,7 +362,6 @@ def _clean(task: Task) -> None:
 def _evaluate(task: Task) -> None:
     parameters = task.parameters
     phases = PhaseScheme(parameters["phases"])
-    inputs = Inputs(**parameters["inputs"])
     labels = read_image(task, "labels.zarr")
     image = read_image(task, task.step.inputs[0])
     result: dict[str, Any] = {}
@@ -341,10 +369,10 @@ def _evaluate(task: Task) -> None:
     trained: list[int] = []
     held: list[int] = []
     if parameters["annotations"] is not None:
-        marks, trained, held = annotations_of(task, image)
+        marks, trained, held = annotations_of(task)
     truth = None
     if parameters["truth"] is not None:
-        truth = open_labels(parameters["truth"], inputs, image, key="truth")
+        truth = labels_on_grid(task, parameters["truth"], key="truth")
     # Judged only where nothing was trained: whole truth if there is one, held-out annotations if not.
     reference = marks if truth is None else truth
     judged = held if truth is None else [scan for scan in range(image.sizes["t"]) if scan not in trained]
@@ -372,19 +400,20 @@ def _measure(task: Task) -> None:
         interface = stated_interface(labels, phases, task.parameters["interface_sigma_voxels"])
     elif task.parameters["annotations"] is not None and task.parameters["model"] is not None:
         # Nothing was trained on these annotations: all of them tell how far off the model is on this cell.
-        marks, _, held = annotations_of(task, labels)
+        marks, _, held = annotations_of(task)
         interface = morphometry.interface_error(labels.isel(t=held), marks.isel(t=held), phases)
     else:
         model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
         if model is not None and (Path(model) / _INTERFACE).exists():
-            interface = _known_interface(read_json(Path(model) / _INTERFACE), phases)
+            interface = _known_interface(read_json(Path(model) / _INTERFACE), phases, edge_um=_edge(labels))
     task.progress(0, 3)
     sigma = morphometry.segmentation_sigma(labels, phases, plating_side=side, interface=interface)
     task.progress(1, 3)
     rows = measured(labels, phases, side, sigma=sigma)
     write_table(task, "quantities.parquet", quantity_table(rows))
     correlation = sigma["correlation"]
-    write_json(task, "correlation.json", {"component": correlation.component.values, "values": correlation.values})
+    known = {"component": correlation.component.values, "values": correlation.values}
+    write_json(task, "correlation.json", {"roi_area_um2": morphometry.roi_area(labels), **known})
     used = None if interface is None else interface.to_dict()
     write_json(task, "interface.json", used)
     task.progress(2, 3)
@@ -393,17 +422,25 @@ def _measure(task: Task) -> None:
     write_image(task, "maps.zarr", maps, labels=False)
 
 
-def _known_interface(found: dict[str, Any], phases: PhaseScheme) -> xr.Dataset | None:
-    """What a model was found to be off by, unless it knows other phases."""
+def _edge(image: xr.DataArray) -> float:
+    """Edge in um of a cube with the volume of a voxel."""
+    return voxel_volume(image, where="measure") ** (1 / 3)
+
+
+def _known_interface(found: dict[str, Any], phases: PhaseScheme, *, edge_um: float) -> xr.Dataset | None:
+    """What a model was found to be off by, unless it knows other phases; it is off by voxels, not by um."""
     found.pop("scans", None)
+    scale = edge_um / found.pop("edge_um")
     error = xr.Dataset.from_dict(found)
+    for name in ("shift", "systematic", "random"):
+        error[name] = error[name] * scale
     return error if set(phases) <= set(error.coords["component"].values.tolist()) else None
 
 
 def stated_interface(labels: xr.DataArray, phases: PhaseScheme, shift_voxels: float) -> xr.Dataset:
     """The interface error a recipe states instead of measuring it: in voxel edges, for every component."""
     names = [*phases, LITHIUM]
-    edge = voxel_volume(labels, where="interface_sigma_voxels") ** (1 / 3)
+    edge = _edge(labels)
     ratio = SCATTER_VOXELS / SHIFT_VOXELS
     sizes = {"systematic": shift_voxels * edge, "random": ratio * shift_voxels * edge, "flips": FLIP_SHARE}
     return xr.Dataset(
@@ -428,7 +465,7 @@ def measured(
     for values, method in (
         (morphometry.volumes(labels, phases), "voxel count"),
         (sides, "lithium on either side of the middle between the electrodes"),
-        (dead, "lithium without face-connected path to its electrode"),
+        (dead, "lithium without face-connected path to an electrode"),
     ):
         values = values.assign_attrs(units="um3")
         rows += rows_from_array(values, quantity="volume", sigma=of("volume", values), n=values / voxel, method=method)
@@ -445,8 +482,7 @@ def measured(
 
 
 def _truth(task: Task) -> None:
-    like = read_image(task, "labels.zarr")
-    labels = open_labels(task.parameters["truth"], Inputs(**task.parameters["inputs"]), like, key="truth")
+    labels = labels_on_grid(task, task.parameters["truth"], key="truth")
     phases = PhaseScheme(task.parameters["phases"])
     rows = measured(labels, phases, task.parameters["plating_side"])
     write_table(task, "truth.parquet", quantity_table(rows))
@@ -458,16 +494,18 @@ def _ledger(task: Task) -> None:
     current = pd.DataFrame({"time_h": [], "current_ma": []}, dtype=float)
     if inputs.cycler is not None:
         current = read_cycler(inputs)
-        correlation = read_json(task.path("correlation.json"))
-        table = pd.concat(
-            [table, balance_rows(table, current, cell, level=task.parameters["level"], correlation=correlation)],
-            ignore_index=True,
-        )
+    known = read_json(task.path("correlation.json"))
+    # Of the charge of the whole cell, the field of view has its share of the area.
+    share = 1.0 if cell["active_area_cm2"] is None else known["roi_area_um2"] / (1e8 * cell["active_area_cm2"])
+    level = task.parameters["level"]
+    if inputs.cycler is not None:
+        balance = balance_rows(table, current, cell, share=share, level=level, correlation=known)
+        table = pd.concat([table, balance], ignore_index=True)
     if task.parameters["truth"]:
         truth = read_table(task.path("truth.parquet"))
         if inputs.cycler is not None:
-            truth = pd.concat([truth, balance_rows(truth, current, cell, level=0.95)], ignore_index=True)
-        write_table(task, "comparison.parquet", with_truth(table, truth, level=task.parameters["level"]))
+            truth = pd.concat([truth, balance_rows(truth, current, cell, share=share, level=level)], ignore_index=True)
+        write_table(task, "comparison.parquet", with_truth(table, truth, level=level))
     write_table(task, "ledger.parquet", table)
     write_table(task, "ledger.csv", interval(table, level=task.parameters["level"]))
     write_table(task, "current.parquet", current[[name for name in current if name in _CURRENT]])
@@ -482,6 +520,7 @@ def balance_rows(
     current: pd.DataFrame,
     cell: dict[str, Any],
     *,
+    share: float,
     level: float,
     correlation: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
@@ -503,6 +542,7 @@ def balance_rows(
             coords={"t": times, "component": correlation["component"]},
         ).sel(component=list(names))
     charge = electrochemistry.charge_between(current, times, accuracy=cell["current_accuracy"])
+    charge = (charge * share).assign_coords(sigma=charge.coords["sigma"] * share).assign_attrs(charge.attrs)
     return electrochemistry.balance(
         array("value", _SIDES),
         charge,

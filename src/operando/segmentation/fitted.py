@@ -1,0 +1,194 @@
+"""A fitted network at work: labels and probabilities of any image, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from operando import learn
+from operando.core.blocks import iter_blocks
+from operando.core.phases import UNLABELED, PhaseScheme
+from operando.learn.sections import Sections
+from operando.segmentation.split import Split
+
+_EVALUATED = 2**24  # voxels at most whose logits are computed to judge a network
+_CALIBRATED = 500_000  # held-out voxels at most that metrics and temperature come from
+_SAMPLED = 2**20  # voxels whose logits tell how frequent the phases are
+_THINNED = 7  # of these one in seven is kept; odd, so that no row of voxels is preferred
+
+Scale = tuple[float, float]
+
+
+@dataclass
+class FittedNetwork:
+    """Weights, what they read, and how their logits become labels and probabilities.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    sections : Sections
+        What the network reads.
+    phases : PhaseScheme
+        All phases.
+    ids : list of int
+        Phase of each output; phases that were never annotated have none.
+    temperature : float
+        Divisor of the logits.
+    shift : ndarray, (class,)
+        Added to the logits before they are divided.
+    """
+
+    network: Any
+    sections: Sections
+    phases: PhaseScheme
+    ids: list[int]
+    temperature: float = 1.0
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def logits(self, volume: Any, core: Sequence[slice], scale: Scale) -> np.ndarray:
+        """Plain logits (class, z, y, x) in a core of a volume that may be lazy."""
+        region = learn.read_region(core, volume.shape, self.sections)
+        return self._block_logits(np.asarray(volume[region]), core, volume.shape, scale)
+
+    def _block_logits(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
+        region = learn.read_region(core, shape, self.sections)
+        return learn.block_logits(
+            self.network,
+            block,
+            core=core,
+            shape=shape,
+            offset=[part.start for part in region],
+            sections=self.sections,
+            scale=scale,
+            classes=len(self.ids),
+        )
+
+    def _block_scores(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
+        """Logits shifted to how frequent the phases are in images, then calibrated."""
+        scores = self._block_logits(block, core, shape, scale)
+        scores += self.shift.astype(np.float32)[:, None, None, None]
+        scores /= np.float32(self.temperature)
+        return scores
+
+    def block_labels(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
+        """Labels (z, y, x) of a core out of the block read for it; 255 where the image is NaN."""
+        labels = np.array(self.ids, np.uint8)[self._block_scores(block, core, shape, scale).argmax(axis=0)]
+        labels[self._missing(block, core, shape)] = UNLABELED
+        return labels
+
+    def block_chances(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
+        """Probabilities (phase, z, y, x) of a core out of the block read for it; NaN where the image is."""
+        scores = self._block_scores(block, core, shape, scale)
+        chances = np.zeros((len(self.phases), *scores.shape[1:]), np.float32)
+        chances[[self.phases.ids.index(number) for number in self.ids]] = softmax(scores)
+        chances[:, self._missing(block, core, shape)] = np.nan
+        return chances
+
+    def _missing(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int]) -> np.ndarray:
+        region = learn.read_region(core, shape, self.sections)
+        inside = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(core, region, strict=True))
+        return np.asarray(np.isnan(block[inside]))
+
+
+def scan_scale(volume: Any) -> Scale:
+    """Center and spread of the gray values of a scan (z, y, x)."""
+    return learn.gray_scale(np.asarray(learn.gray_columns(volume)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the first axis, in float32."""
+    shifted = np.exp(logits - logits.max(axis=0, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=0, keepdims=True), dtype=np.float32)
+
+
+def blockwise(
+    series: Any,
+    function: Callable[..., np.ndarray],
+    *,
+    sections: Sections,
+    block: Sequence[int],
+    leading: tuple[int, ...] = (),
+    dtype: np.dtype,
+) -> Any:
+    """Apply ``function`` to every block of every scan: at once, or as a lazy array where the input is one."""
+    scans, *shape = series.shape
+    blocks = list(iter_blocks(shape, block))
+    if isinstance(series, np.ndarray) or not hasattr(series, "dask"):
+        out = np.empty((scans, *leading, *shape), dtype)
+        for scan in range(scans):
+            scale = scan_scale(series[scan])
+            for part in blocks:
+                region = learn.read_region(part.core, shape, sections)
+                out[scan][(..., *part.core)] = function(
+                    np.asarray(series[(scan, *region)]), part.core, tuple(shape), scale
+                )
+        return out
+    import dask
+    import dask.array as da
+
+    counts = [-(-size // step) for size, step in zip(shape, block, strict=True)]
+    parts = []
+    for scan in range(scans):
+        scale = dask.delayed(learn.gray_scale, pure=False)(learn.gray_columns(series[scan]))
+        row = np.empty(len(blocks), object)
+        for i, part in enumerate(blocks):
+            region = learn.read_region(part.core, shape, sections)
+            made = dask.delayed(function, pure=False)(series[(scan, *region)], part.core, tuple(shape), scale)
+            size = tuple(c.stop - c.start for c in part.core)
+            row[i] = da.from_delayed(made, (*leading, *size), dtype)
+        parts.append(da.block(row.reshape(counts).tolist()))
+    return da.stack(parts)
+
+
+def held_out_logits(
+    fitted: FittedNetwork, series: Any, marks: Any, *, split: Split, scales: Mapping[int, Scale], seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Logits (n, class) and true classes (n,) of held-out voxels, from whole blocks in random order."""
+    place = np.full(256, UNLABELED, np.uint8)
+    place[fitted.ids] = np.arange(len(fitted.ids), dtype=np.uint8)
+    rng = np.random.default_rng([seed, 3])
+    blocks = list(iter_blocks(series.shape[1:], (192, 96, 96)))
+    jobs = [(scan, block) for scan in split.scans or scales for block in blocks]
+    seen = 0
+    logits: list[np.ndarray] = []
+    truth: list[np.ndarray] = []
+    for job in rng.permutation(len(jobs)):
+        scan, block = jobs[job]
+        told = split.held_out(place[np.asarray(marks[(scan, *block.core)])], block.core)
+        known = np.nonzero(told != UNLABELED)
+        if known[0].size == 0:
+            continue
+        core = tuple(
+            slice(c.start + int(k.min()), c.start + int(k.max()) + 1) for c, k in zip(block.core, known, strict=True)
+        )
+        seen += int(np.prod([c.stop - c.start for c in core]))
+        if seen > _EVALUATED and logits:
+            break
+        inside = tuple(k - k.min() for k in known)
+        logits.append(fitted.logits(series[scan], core, scales[scan])[(slice(None), *inside)].T)
+        truth.append(told[known])
+    if not logits:
+        return None
+    every, classes = np.concatenate(logits), np.concatenate(truth)
+    chosen = rng.permutation(len(classes))[:_CALIBRATED]
+    return every[chosen], classes[chosen]
+
+
+def sampled_logits(fitted: FittedNetwork, series: Any, *, scales: Mapping[int, Scale], seed: int) -> np.ndarray:
+    """Logits (n, class) in random columns of the annotated scans."""
+    rng = np.random.default_rng([seed, 4])
+    blocks = list(iter_blocks(series.shape[1:], (192, 64, 64)))
+    jobs = [(scan, block) for scan in scales for block in blocks]
+    seen = 0
+    drawn: list[np.ndarray] = []
+    for job in rng.permutation(len(jobs)):
+        scan, block = jobs[job]
+        logits = fitted.logits(series[scan], block.core, scales[scan])
+        seen += logits[0].size
+        drawn.append(logits.reshape(len(logits), -1)[:, ::_THINNED].T)
+        if seen > _SAMPLED:
+            break
+    return np.concatenate(drawn)
