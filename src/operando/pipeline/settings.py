@@ -6,14 +6,16 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from operando.core.errors import FileError, RecipeError, nearest
+from operando.core.errors import FileError, OperandoError, RecipeError, nearest
+
+T = TypeVar("T")
 
 
 class Settings(BaseModel):
@@ -126,6 +128,19 @@ def _settings_in(annotation: Any) -> Any:
             if found is not None:
                 return found
     return None
+
+
+class Faults(list[str]):
+    """Sentences about what is wrong, collected so that all of them can be said at once."""
+
+    def attempt(self, key: str, function: Callable[[], T]) -> T | None:
+        """Return what ``function`` returns, or note under ``key`` why it could not."""
+        try:
+            return function()
+        except OperandoError as error:
+            text = str(error)
+            self.append(text if text.startswith(key) else f"{key}: {text}")
+            return None
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

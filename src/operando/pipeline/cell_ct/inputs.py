@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import xarray as xr
 
 from operando import electrochemistry, io
 from operando.core.axes import SPACE, spacing
-from operando.core.errors import InputError, OperandoError
+from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
 from operando.pipeline.cell_ct.settings import CellCT, Inputs
+from operando.pipeline.settings import Faults
 
 
 def image_paths(inputs: Inputs) -> list[str]:
@@ -101,16 +101,8 @@ def times(series: xr.DataArray) -> np.ndarray | None:
 
 def faults(settings: CellCT) -> list[str]:
     """Everything that the settings and the headers of their files get wrong."""
-    found: list[str] = []
-
-    def attempt(key: str, function: Callable[[], Any]) -> Any:
-        try:
-            return function()
-        except OperandoError as error:
-            text = str(error)
-            found.append(text if text.startswith(key) else f"{key}: {text}")
-            return None
-
+    found = Faults()
+    attempt = found.attempt
     inputs, segment = settings.inputs, settings.segment
     series = attempt("inputs", lambda: open_series(inputs))
     phases = attempt("cell.phases", lambda: PhaseScheme(settings.cell.phases))

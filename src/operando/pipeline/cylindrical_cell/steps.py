@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ import xarray as xr
 
 from operando import io, learn, morphometry, segmentation
 from operando.core.axes import calibrate, require_dims, spacing, voxel_volume
-from operando.core.errors import InputError, OperandoError
+from operando.core.errors import InputError
 from operando.core.phases import UNLABELED
 from operando.core.quantities import interval, quantity_table
 from operando.pipeline.cylindrical_cell.page import make_report
 from operando.pipeline.cylindrical_cell.settings import PHASES, CylindricalCell, Mask, Training, Volume
+from operando.pipeline.settings import Faults
 from operando.pipeline.step import Step, Task, derived_seed
 from operando.pipeline.storage import (
     read_image,
@@ -94,16 +94,8 @@ def annotated(training: Training, image: xr.DataArray, *, seed: int) -> xr.DataA
 
 def faults(settings: CylindricalCell) -> list[str]:
     """Everything that the settings and the headers of their files get wrong."""
-    found: list[str] = []
-
-    def attempt(key: str, function: Callable[[], Any]) -> Any:
-        try:
-            return function()
-        except OperandoError as error:
-            text = str(error)
-            found.append(text if text.startswith(key) else f"{key}: {text}")
-            return None
-
+    found = Faults()
+    attempt = found.attempt
     training, test = settings.training, settings.test
     image = attempt("training", lambda: open_plane(training.image, key="training.image"))
     if image is not None and training.strokes is not None:
