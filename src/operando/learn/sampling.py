@@ -278,6 +278,10 @@ class PatchSampler:
         if window.plane == "yx" and rng.random() < 0.5:
             gray[:width] = gray[:width, ::-1].copy()
             classes[:] = classes[::-1].copy()
+        # In the plane of the electrodes, or across a roll, x and y are alike.
+        if window.plane == "yx" and classes.shape[0] == classes.shape[1] and rng.random() < 0.5:
+            gray[:width] = gray[:width].transpose(0, 2, 1).copy()
+            classes[:] = classes.T.copy()
         gain, offset = 1 + 0.08 * rng.normal(), 0.15 * rng.normal()
         gray[:width] *= np.float32(gain)
         gray[:width] += np.float32(offset)

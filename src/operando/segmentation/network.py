@@ -70,10 +70,10 @@ class NetworkSegmenter:
         Steps, learning rate and so on.
     windows : int
         Cross-sections held in memory for training, at most (up to 1.3 MB each).
-    validation : bool
+    validation : bool or sequence of int
         Hold out annotated scans (or, where none can be spared, a part of each) to measure and
-        calibrate the network before it is trained on, with everything annotated. False: train once on
-        everything, no metrics.
+        calibrate the network before it is trained on, with everything annotated. A sequence says which
+        scans. False: train once on everything, no metrics.
     block : three ints
         Largest block (z, y, x) in voxels that is predicted at a time. Memory grows with it.
     device : str
@@ -83,6 +83,9 @@ class NetworkSegmenter:
         on a CPU.
     progress : callable, optional
         Called as ``progress(step, steps, loss)`` while training.
+    validated : callable, optional
+        Called once as ``validated(segmenter)`` while scans are held out: the segmenter can predict and
+        has not seen them yet, so that anything may be measured on them.
 
     Attributes
     ----------
@@ -105,8 +108,9 @@ class NetworkSegmenter:
     overlapping patches and both planes before the softmax (Huang et al. 2023, Supplementary Note 1).
 
     ``metrics_`` belong to a network that never saw the held-out scans; the network kept has then seen
-    them too, and is on average a little better. Where only one scan is annotated the split is by
-    place within it, which flatters; the card says so.
+    them too, and is on average a little better. They are about the annotated voxels: honest on whole
+    slices, flattering on strokes and points, which keep away from borders. Where only one scan is
+    annotated the split is by place within it, which flatters as well; the card says so.
 
     Strokes and points give thin phases as many voxels as thick ones. How frequent the phases are in
     the annotated scans is therefore estimated from all of their voxels, and the logits are shifted by
@@ -146,11 +150,12 @@ class NetworkSegmenter:
         overlap: float = 0.25,
         training: TrainingSettings | None = None,
         windows: int = 400,
-        validation: bool = True,
+        validation: bool | Sequence[int] = True,
         block: Sequence[int] = (192, 192, 192),
         device: str = "auto",
         seed: int = 0,
         progress: Callable[[int, int, float], Any] | None = None,
+        validated: Callable[[NetworkSegmenter], Any] | None = None,
     ) -> None:
         self.phases = None if phases is None else PhaseScheme.of(phases)
         self.network = learn.network_design(network)
@@ -164,6 +169,7 @@ class NetworkSegmenter:
         self.device = device
         self.seed = seed
         self.progress = progress
+        self.validated = validated
         if len(self.block) != 3 or min(self.block) < 1 or windows < 1:
             raise InputError(
                 "NetworkSegmenter: block must be three positive sizes and windows at least 1, got "
@@ -206,7 +212,7 @@ class NetworkSegmenter:
         annotated = [int(scan) for scan in np.flatnonzero(per_scan.sum(axis=1))]
         scales = {scan: scan_scale(series[scan]) for scan in annotated}
         sections = self._sections_for(series.shape[1:])
-        split = choose_split(counts, ids=ids) if self.validation else Split("none", reason="validation=False")
+        split = self._split(counts, ids, annotated)
 
         network = learn.build_network(
             self.network, in_channels=sections.in_channels, classes=len(ids), seed=self.seed, device=self.device
@@ -265,12 +271,25 @@ class NetworkSegmenter:
             fitted.shift = sampler.sparsity() * shift
             if held_out is not None:
                 self._measure(*held_out)
+            if held is not None and held.kind == "scan" and self.validated is not None:
+                self.validated(self)
         self.card_ = self._card(image, per_scan, annotated, split)
         return self
 
     def _report(self, done: int, total: int, step: int, _steps: int, loss: float) -> None:
         if self.progress is not None:
             self.progress(done + step, total, loss)
+
+    def _split(self, counts: learn.AnnotationCounts, ids: Sequence[int], annotated: Sequence[int]) -> Split:
+        if isinstance(self.validation, bool):
+            return choose_split(counts, ids=ids) if self.validation else Split("none", reason="validation=False")
+        held = tuple(sorted({int(scan) for scan in self.validation}))
+        if not held or not set(held) < set(annotated):
+            raise InputError(
+                "NetworkSegmenter.fit: validation must name some of the annotated scans and leave at least one, got "
+                f"{list(self.validation)} of {list(annotated)}. True chooses them."
+            )
+        return Split("scan", scans=held)
 
     def _sections_for(self, shape: Sequence[int]) -> Sections:
         if isinstance(self.planes, str) and self.planes != "auto":

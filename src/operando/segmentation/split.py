@@ -96,14 +96,15 @@ def choose_split(counts: AnnotationCounts, *, ids: Sequence[int]) -> Split:
     >>> marks[1:, 0], marks[1:, 1] = 0, 1
     >>> from operando.learn import count_annotations
     >>> choose_split(count_annotations(marks), ids=[0, 1]).scans
-    (2,)
+    (1,)
     """
     present = counts.per_scan[:, list(ids)] > 0
     annotated = np.flatnonzero(present.any(axis=1))
     wanted = max(1, round(_HELD * annotated.size))
     held: list[int] = []
-    # The scans with the most phases measure the most; late ones first among equals.
-    for scan in sorted(annotated, key=lambda s: (-int(present[s].sum()), -int(s))):
+    # The scans that hold enough of every phase measure the most.
+    worth = np.log1p(counts.per_scan[:, list(ids)]).sum(axis=1)
+    for scan in sorted(annotated, key=lambda s: (-int(present[s].sum()), -float(worth[s]), int(s))):
         left = [s for s in annotated if s not in held and s != scan]
         if len(held) < wanted and left and present[left].any(axis=0).all() and present[scan].sum() > 1:
             held.append(int(scan))

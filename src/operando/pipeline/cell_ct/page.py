@@ -246,8 +246,8 @@ def _trust(
                     phases=phases,
                     simulated=simulated,
                 ),
-                f"Intersection over union against {scores['against']} on scans {_listed(scores['scans'])}, on which "
-                "nothing was trained, beside multi-Otsu. Macro is the mean over phases; total is the micro figure "
+                f"Intersection over union against {scores['against']} on scans {_listed(scores['scans'])}, which "
+                "had not been trained on, beside multi-Otsu. Macro is the mean over phases; total is the micro figure "
                 "of Huang 2023.",
             )
         )
@@ -257,8 +257,9 @@ def _trust(
             book.figure(
                 "training",
                 report.training_history(pd.DataFrame(training["history"])),
-                f"Training on scans {_listed(training['trained_scans'])}; "
-                f"scans {_listed(training['held_out_scans'])} were held out.",
+                f"Training on scans {_listed(training['annotated_scans'])}. Scans "
+                f"{_listed(training['held_out_scans'])} were held out at first, to measure errors on, and trained on "
+                "in the final stage.",
             )
         )
     found = _json(task, "interface.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando import electrochemistry, learn, morphometry, registration, segmentation
+from operando import electrochemistry, io, learn, morphometry, registration, segmentation
 from operando.core.axes import voxel_volume
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.core.quantities import interval, quantity_table, rows_from_array
@@ -136,7 +137,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 name="evaluate",
                 title="Compare with what is known",
                 function=_evaluate,
-                inputs=(image, "labels.zarr", *moved),
+                inputs=(image, "labels.zarr", *moved, *(("training.json",) if model else ())),
                 outputs=("agreement.json",),
                 files=(*annotated, *([] if settings.truth is None else [Path(settings.truth)])),
                 parameters={
@@ -262,55 +263,65 @@ def labels_on_grid(task: Task, path: str, *, key: str) -> xr.DataArray:
 
 
 def annotations_of(task: Task) -> tuple[xr.DataArray, list[int], list[int]]:
-    """Annotations on the grid of the images, the scans to train on and those held out."""
+    """Annotations on the grid of the images, the annotated scans, and which of them are held out first."""
     marks = labels_on_grid(task, task.parameters["annotations"], key="segment.annotations")
     annotated = [scan for scan in range(marks.sizes["t"]) if bool((marks[scan].data != UNLABELED).any().compute())]
     held = task.parameters["held_out_scans"]
-    if task.parameters["model"] is not None:
-        held = annotated
-    elif held is None:
+    if held is None:
         # Spread over the cycle, so that charge and discharge are both seen; a lone scan cannot be spared.
         count = round(len(annotated) / 4) or int(len(annotated) > 1)
         held = [annotated[int((k + 0.5) * len(annotated) / count)] for k in range(count)]
-    return marks, [scan for scan in annotated if scan not in held], sorted(set(held) & set(annotated))
+    return marks, annotated, sorted(set(held) & set(annotated))
 
 
 def _train(task: Task) -> None:
     phases = PhaseScheme(task.parameters["phases"])
     image = read_image(task, task.step.inputs[0])
-    marks, trained, held = annotations_of(task)
-    task.say(f"annotated scans {trained} train, {held} are held out")
-    told: dict[str, Any] = {"trained_scans": trained, "held_out_scans": held}
+    marks, annotated, held = annotations_of(task)
+    task.say(f"annotated scans {annotated}; {held} are held out to measure errors, then trained on as well")
+    seed = task.parameters["seed"]
+    told: dict[str, Any] = {"annotated_scans": annotated, "held_out_scans": held}
+
+    def judge(segmenter: segmentation.Segmenter, method: str) -> xr.Dataset:
+        """Scores and interface error on the held-out scans; their labels are kept on disk meanwhile."""
+        with tempfile.TemporaryDirectory(dir=task.folder) as folder:
+            path = Path(folder) / "held-out.zarr"
+            io.save_image(segmenter.predict(image.isel(t=held)), path, labels=True)
+            found, known = io.open_image(path), marks.isel(t=held)
+            told.setdefault("held_out", {})[method] = _scores(segmentation.agreement(found, known, phases))
+            return morphometry.interface_error(found, known, phases)
+
+    rest = [scan for scan in annotated if scan not in held]
+    everything = image.isel(t=annotated), marks.isel(t=annotated)
+    without = image.isel(t=rest), marks.isel(t=rest)
+    error = judge(segmentation.Otsu(phases, seed=seed).fit(*without), "otsu") if held else None
     segmenter: segmentation.Otsu | segmentation.NetworkSegmenter
     if task.parameters["method"] == "otsu":
-        segmenter = segmentation.Otsu(phases, seed=task.parameters["seed"])
+        segmenter = segmentation.Otsu(phases, seed=seed).fit(*everything)
     else:
+        errors: list[xr.Dataset] = []
         segmenter = segmentation.NetworkSegmenter(
             phases,
-            seed=task.parameters["seed"],
+            seed=seed,
             training=learn.TrainingSettings(steps=task.parameters["steps"]),
-            progress=lambda done, total, loss: task.progress(done, 1.05 * total, f"loss {loss:.3f}"),
-        )
-    segmenter.fit(image.isel(t=trained), marks.isel(t=trained))
-    if isinstance(segmenter, segmentation.NetworkSegmenter):
+            validation=[annotated.index(scan) for scan in held] if held else False,
+            # Called while the network has not seen the held-out scans yet.
+            validated=lambda network: errors.append(judge(network, "network")),
+            progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
+        ).fit(*everything)
+        error = errors[0] if errors else None
         card = segmenter.card_
-        # The network saw the training scans alone: say which scans of the series they are.
-        card["data"]["annotated_scans"] = trained
+        # The network was given the annotated scans alone: say which scans of the series they are.
+        card["data"]["annotated_scans"] = annotated
         if "held_out_scans" in card["split"]:
-            card["split"]["held_out_scans"] = [trained[scan] for scan in card["split"]["held_out_scans"]]
+            card["split"]["held_out_scans"] = held
         told |= {"history": segmenter.history_, "card": card}
     with task.writing("model") as path:
         segmenter.save(path)
-        if held:
+        if error is not None:
             # A model carries how far its interfaces are off, so that its next cell has intervals too.
-            error = _interface(segmenter.predict(image.isel(t=held)), marks.isel(t=held), phases)
-            dump_json(path / _INTERFACE, {"scans": held, "edge_um": _edge(image), **error})
+            dump_json(path / _INTERFACE, {"scans": held, "edge_um": _edge(image), **error.to_dict()})
     write_json(task, "training.json", told)
-
-
-def _interface(labels: xr.DataArray, marks: xr.DataArray, phases: PhaseScheme) -> dict[str, Any]:
-    found: dict[str, Any] = morphometry.interface_error(labels, marks, phases).to_dict()
-    return found
 
 
 def _segment(task: Task) -> None:
@@ -363,27 +374,31 @@ def _evaluate(task: Task) -> None:
     parameters = task.parameters
     phases = PhaseScheme(parameters["phases"])
     labels = read_image(task, "labels.zarr")
-    image = read_image(task, task.step.inputs[0])
+    training = read_json(task.path("training.json")) if "training.json" in task.step.inputs else {}
+    annotated: list[int] = training.get("annotated_scans", [])
     result: dict[str, Any] = {}
-    marks: xr.DataArray | None = None
-    trained: list[int] = []
-    held: list[int] = []
-    if parameters["annotations"] is not None:
-        marks, trained, held = annotations_of(task)
-    truth = None
     if parameters["truth"] is not None:
-        truth = labels_on_grid(task, parameters["truth"], key="truth")
-    # Judged only where nothing was trained: whole truth if there is one, held-out annotations if not.
-    reference = marks if truth is None else truth
-    judged = held if truth is None else [scan for scan in range(image.sizes["t"]) if scan not in trained]
-    if judged and reference is not None:
-        told = reference.isel(t=judged)
-        result = {"scans": judged, "against": "held-out annotations" if truth is None else "truth"}
-        result[parameters["method"]] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
-        if marks is not None and trained and parameters["method"] != "otsu":
-            otsu = segmentation.Otsu(phases, seed=parameters["seed"]).fit(image.isel(t=trained), marks.isel(t=trained))
+        # Judged only where nothing was annotated.
+        judged = [scan for scan in range(labels.sizes["t"]) if scan not in annotated]
+        told = labels_on_grid(task, parameters["truth"], key="truth").isel(t=judged)
+        result = {"scans": judged, "against": "truth"}
+        if judged:
+            result[parameters["method"]] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
+        if judged and annotated and parameters["method"] != "otsu":
+            image = read_image(task, task.step.inputs[0])
+            marks = labels_on_grid(task, parameters["annotations"], key="segment.annotations")
+            otsu = segmentation.Otsu(phases, seed=parameters["seed"])
+            otsu.fit(image.isel(t=annotated), marks.isel(t=annotated))
             result["otsu"] = _scores(segmentation.agreement(otsu.predict(image.isel(t=judged)), told, phases))
-    write_json(task, "agreement.json", result)
+    elif training.get("held_out"):
+        result = {"scans": training["held_out_scans"], "against": "held-out annotations", **training["held_out"]}
+    elif parameters["model"] is not None and parameters["annotations"] is not None:
+        # Nothing was trained on these annotations: all of them may judge the model.
+        marks, judged, _ = annotations_of(task)
+        result = {"scans": judged, "against": "annotations"}
+        found = segmentation.agreement(labels.isel(t=judged), marks.isel(t=judged), phases)
+        result[parameters["method"]] = _scores(found)
+    write_json(task, "agreement.json", result if len(result) > 2 else {})
 
 
 def _scores(agreement: xr.Dataset) -> dict[str, Any]:
@@ -400,8 +415,8 @@ def _measure(task: Task) -> None:
         interface = stated_interface(labels, phases, task.parameters["interface_sigma_voxels"])
     elif task.parameters["annotations"] is not None and task.parameters["model"] is not None:
         # Nothing was trained on these annotations: all of them tell how far off the model is on this cell.
-        marks, _, held = annotations_of(task)
-        interface = morphometry.interface_error(labels.isel(t=held), marks.isel(t=held), phases)
+        marks, annotated, _ = annotations_of(task)
+        interface = morphometry.interface_error(labels.isel(t=annotated), marks.isel(t=annotated), phases)
     else:
         model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
         if model is not None and (Path(model) / _INTERFACE).exists():
