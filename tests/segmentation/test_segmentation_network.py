@@ -162,6 +162,23 @@ def test_progress_counts_through_both_stages(cell, marks):
     assert {total for _, total, _ in told} == {6}
 
 
+def test_scans_to_hold_out_can_be_named_and_measured_on_before_they_are_trained_on(cell, marks):
+    annotated = [scan for scan in range(marks.sizes["t"]) if (marks[scan] != 255).any()]
+    seen = []
+
+    def judge(segmenter):
+        labels = segmenter.predict(cell.image.isel(t=[annotated[0]]))
+        seen.append((labels.shape, [entry["stage"] for entry in segmenter.history_][-1]))
+
+    settings = TrainingSettings(steps=2, batch=1)
+    options = {"training": settings, "validation": [annotated[0]], "validated": judge}
+    fitted = NetworkSegmenter(CELL, **options).fit(cell.image, marks)
+    assert seen == [((1, *cell.image.shape[1:]), "validation")]
+    assert fitted.card_["split"]["held_out_scans"] == [annotated[0]]
+    with pytest.raises(InputError, match="leave at least one"):
+        NetworkSegmenter(CELL, training=settings, validation=annotated).fit(cell.image, marks)
+
+
 def test_a_network_of_images_reads_a_volume_slice_by_slice():
     rng = np.random.default_rng(0)
     truth = np.zeros((96, 96), np.uint8)

@@ -271,9 +271,9 @@ class NetworkSegmenter:
             fitted.shift = sampler.sparsity() * shift
             if held_out is not None:
                 self._measure(*held_out)
+            self.card_ = self._card(image, per_scan, annotated, split)
             if held is not None and held.kind == "scan" and self.validated is not None:
                 self.validated(self)
-        self.card_ = self._card(image, per_scan, annotated, split)
         return self
 
     def _report(self, done: int, total: int, step: int, _steps: int, loss: float) -> None:
