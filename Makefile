@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types contracts unit readme wheel docs-figures benchmarks real clean
+.PHONY: demo test lint types contracts unit readme wheel benchmarks real clean
 
 demo: $(VENV)/.ready
 	$(BIN)/operando demo
