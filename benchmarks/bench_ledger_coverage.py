@@ -80,7 +80,7 @@ def main() -> None:
         judged = pd.concat(tables).dropna(subset=["covered"])
         judged = judged.assign(
             covered=judged["covered"].astype(float) * 100,
-            half=(196 * judged["sigma"] / judged["truth"].abs()).where(judged["truth"].abs() > 0),
+            half=(196 * judged["sigma"] / judged["truth"].abs()).where(judged["truth"].abs() > 1e-6),
         )
         groups = judged.groupby(["quantity", "component"])
         summary = groups.agg(rows=("covered", "count"), covered=("covered", "mean"), half_width=("half", "median"))

@@ -85,7 +85,7 @@ class Segment(Settings):
         None, description="annotated scans kept to measure errors on; null keeps one in four"
     )
     steps: int = Field(600, ge=1, description="training steps")
-    block: int = Field(64, ge=8, description="voxels along y and x of a block; a smaller block needs less memory")
+    block: int = Field(192, ge=16, description="edge of a block in voxels; a smaller one needs less memory, more time")
 
 
 class Clean(Settings):

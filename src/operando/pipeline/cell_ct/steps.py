@@ -23,10 +23,11 @@ from operando.pipeline.step import Step, Task, derived_seed
 from operando.pipeline.storage import dump_json, read_image, read_json, read_table, write_image, write_json, write_table
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
-_RATES = {"copy": 2.5e7, "register": 1e7, "network": 1.2e6, "otsu": 2e7, "clean": 4e6, "measure": 2e6}
-_SECONDS_PER_TRAINING_STEP = 0.12
+_RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6}
+_SECONDS_PER_TRAINING_STEP = 0.16  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
-_BYTES_PER_BLOCK_VOXEL = 400  # activations and logits of the network
+_NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
+_BYTES_PER_BLOCK_VOXEL = 12  # gray values as they are read, logits and weights of what is read for a block
 _PATCH = 128
 _INTERFACE = "interface.json"
 
@@ -37,7 +38,6 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
     series = open_series(inputs)
     voxels, scan, item = math.prod(series.shape), math.prod(series.shape[1:]), series.dtype.itemsize
     block_voxels = math.prod(min(size, segment.block + _PATCH) for size in series.shape[1:])
-    blocks_bytes = _BASE_BYTES + workers * block_voxels * (item + 8)
     read = inputs.model_dump(exclude={"cycler", "cycler_columns", "cycler_offset_h"})
     common: dict[str, Any] = {"phases": cell.phases, "plating_side": cell.plating_side}
     annotated = () if segment.annotations is None else (Path(segment.annotations),)
@@ -114,7 +114,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             parameters={"model": segment.model, "method": segment.method, "block": segment.block, **common},
             access="block",
             halo=_PATCH // 2,
-            bytes_in_memory=blocks_bytes + block_voxels * _BYTES_PER_BLOCK_VOXEL,
+            bytes_in_memory=_NETWORK_BYTES + block_voxels * (_BYTES_PER_BLOCK_VOXEL + workers * item),
             bytes_on_disk=voxels,
             seconds=voxels / _RATES[segment.method],
         ),
@@ -333,7 +333,7 @@ def _segment(task: Task) -> None:
         labels = otsu.predict(image)
     else:
         assert model is not None
-        labels = segmentation.NetworkSegmenter.load(model, block=(image.sizes["z"], block, block)).predict(image)
+        labels = segmentation.NetworkSegmenter.load(model, block=(block, block, block)).predict(image)
     labels.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": image.attrs.get("simulated", False)}
     write_image(task, "segmented.zarr", counted(task, labels), labels=True)
 
