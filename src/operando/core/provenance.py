@@ -10,14 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import operando
+from operando.core.version import VERSION
 
 _PACKAGES = ("numpy", "scipy", "xarray", "dask", "zarr", "torch", "monai", "scikit-image", "connected-components-3d")
 
 
 def versions() -> dict[str, str]:
     """Versions of operando, Python and what it computes with."""
-    found = {"operando": operando.__version__, "python": platform.python_version(), "system": platform.platform()}
+    found = {"operando": VERSION, "python": platform.python_version(), "system": platform.platform()}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)
@@ -65,7 +65,7 @@ def record(
     'otsu'
     """
     entry = {
-        "operando": operando.__version__,
+        "operando": VERSION,
         "function": function,
         "parameters": dict(parameters or {}),
         "inputs": dict(inputs or {}),
