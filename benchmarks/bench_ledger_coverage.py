@@ -87,6 +87,13 @@ def main() -> None:
         print("\nrows whose interval holds the truth, and the median half width of the intervals, in percent")
         print(summary.round(1).to_string())
         print(f"\nall: {judged['covered'].mean():.1f} % of {len(judged)} rows over {len(arguments.seeds)} cells")
+        free = judged[(judged["sigma"] > 0) & (judged["component"] != "faraday")]
+        print(f"without rows that cannot miss: {free['covered'].mean():.1f} % of {len(free)}")
+        volume = pd.concat(tables).query("quantity == 'volume' and truth > 0")
+        for name in COMPONENTS:
+            rows = volume[volume["component"] == name]
+            middle, high = (100 * (rows["value"] / rows["truth"] - 1)).abs().quantile([0.5, 0.9])
+            print(f"{name}: error of single scans, median {middle:.1f} %, 90th percentile {high:.1f} %")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command line as a user meets it: data on stdout, talk on stderr, exit 0, 1 or 2."""
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -283,7 +284,7 @@ def test_scans_that_moved_are_registered_with_their_annotations_and_cut_to_what_
         ("inputs", "region", {"z": [0, 99]}, "z ends at voxel 24, got 99"),
         ("inputs", "voxel_size_um", -1, "must be positive"),
         ("segment", "held_out_scans", [7], "scans are numbered 0 to 2, got 7"),
-        ("segment", "model", "nothing", "there is nothing at"),
+        ("segment", "model", "nothing", "a saved segmenter is a folder with card.json"),
         ("segment", "annotations", "images.zarr", "uint8 with 255 = unlabeled, got float32"),
         ("cell", "phases", {"a": 0, "b": 1}, "'electrode' is needed"),
         ("cell", "phases", {"electrolyte": 0, "electrode": 0}, "each id must belong to one phase"),
@@ -305,3 +306,80 @@ def test_uncalibrated_images_are_refused_with_the_remedy(small_cell, tmp_path):
     recipe["segment"] = {"method": "otsu"}
     (tmp_path / "px.yaml").write_text(yaml.safe_dump(recipe))
     assert "voxel_size_um" in failed(operando("check", "px.yaml", cwd=tmp_path))
+
+
+def test_a_run_never_writes_over_what_it_reads_or_into_a_folder_of_something_else(small_cell, tmp_path):
+    before = io.open_image(small_cell / "images.zarr").shape
+    recipe = yaml.safe_load((small_cell / "run.yaml").read_text())
+    io.save_image(io.open_image(small_cell / "images.zarr"), tmp_path / "cell" / "image.zarr")
+    recipe["inputs"] = {"images": "cell/image.zarr"}
+    recipe["segment"] = {"method": "otsu"}
+    for output, fault in (("cell", "image.zarr is read there"), (".", "holds other things")):
+        recipe["output"] = output
+        (tmp_path / "cell.yaml").write_text(yaml.safe_dump(recipe))
+        for verb in ("check", "run"):
+            assert fault in failed(operando(verb, "cell.yaml", cwd=tmp_path))
+    assert io.open_image(tmp_path / "cell" / "image.zarr").shape == before
+
+
+def test_scans_of_different_voxel_size_are_not_joined(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (("a", 1.33), ("b", 2.66)):
+        io.save_image(labeled_image(rng.random((8, 8, 8), np.float32), voxel_size_um=size), tmp_path / f"{name}.zarr")
+    recipe = {"recipe": "cell-ct", "inputs": {"images": ["a.zarr", "b.zarr"]}, "segment": {"method": "otsu"}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    assert "voxels of the first one" in failed(operando("check", "r.yaml", cwd=tmp_path))
+    recipe["inputs"]["voxel_size_um"] = 1.33
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    assert operando("check", "r.yaml", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda a: a.__setitem__((1, slice(None), 0), np.nan), "NaN or infinity in 6.25 % of scan 1"),
+        (lambda a: a.__setitem__(2, 1.0), "scan 2 must show something, got 1 everywhere"),
+    ],
+)
+def test_scans_without_values_are_refused_before_a_ledger_is_wrong(small_cell, tmp_path, spoil, fault):
+    series = io.open_image(small_cell / "images.zarr").compute()
+    spoil(series.values)
+    io.save_image(series, tmp_path / "spoilt.zarr")
+    recipe = yaml.safe_load((small_cell / "run.yaml").read_text())
+    recipe["inputs"] = {"images": "spoilt.zarr"}
+    recipe["segment"] = {"method": "otsu"}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    assert fault in failed(operando("run", "r.yaml", cwd=tmp_path))
+
+
+def test_the_report_of_a_copied_run_is_made_in_the_copy(small_cell, tmp_path):
+    original = variant(small_cell, tmp_path, "original")
+    shutil.copytree(original, tmp_path / "copy")
+    (tmp_path / "copy" / "report.html").unlink()
+    before = (original / "report.html").stat().st_mtime_ns
+    result = operando("report", "copy", cwd=tmp_path)
+    assert result.stdout.strip() == str(tmp_path / "copy" / "report.html")
+    assert (tmp_path / "copy" / "report.html").exists()
+    assert (original / "report.html").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "text", ["recipe: [1]", "recipe: {a: 1}", "? [a]\n: 1", "recipe: cell-ct\ninputs: {images: []}"]
+)
+def test_odd_yaml_is_one_sentence(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    assert "fault" in failed(operando("check", "r.yaml", cwd=tmp_path))
+
+
+def test_a_name_that_the_ledger_needs_is_refused_for_a_phase(small_cell):
+    recipe = yaml.safe_load((small_cell / "run.yaml").read_text())
+    recipe["cell"]["phases"]["inactive"] = 7
+    (small_cell / "bad.yaml").write_text(yaml.safe_dump(recipe))
+    assert "'inactive' is what the ledger calls something else" in failed(operando("check", "bad.yaml", cwd=small_cell))
+
+
+def test_a_folder_is_never_replaced_by_a_recipe(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("1")
+    assert "is a folder" in failed(operando("new", "cell-ct", "thesis", "--force", cwd=tmp_path))
+    assert (tmp_path / "thesis" / "chapter").read_text() == "1"

@@ -173,3 +173,22 @@ def test_a_run_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="run folder cannot be made"):
         execute(steps(), tmp_path / "file" / "run")
+
+
+def test_what_a_killed_writer_left_is_swept_away(tmp_path):
+    execute(steps()[:1], tmp_path)
+    (tmp_path / ".b.123.partial.zarr").mkdir()
+    (tmp_path / ".b.123.partial.zarr" / "chunk").write_text("half")
+    execute(steps(), tmp_path)
+    assert not list(tmp_path.glob(".*partial*"))
+
+
+def test_a_refused_second_run_does_not_touch_the_recipe_of_the_first(tmp_path):
+    import fcntl
+
+    execute(steps(), tmp_path, recipe="first")
+    with open(tmp_path / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(FileError, match="another run"):
+            execute(steps(), tmp_path, recipe="second")
+    assert (tmp_path / "recipe.yaml").read_text() == "first"

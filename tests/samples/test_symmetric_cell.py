@@ -370,7 +370,7 @@ def test_multi_otsu_fails_on_the_default_sample_even_with_the_best_assignment(se
         ({"scans": 0}, "scans must be a whole number of at least 1, got 0"),
         ({"scans": 2.5}, "scans must be a whole number"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
-        ({"voxel_size_um": 0}, "voxel_size_um must be positive, got 0"),
+        ({"voxel_size_um": 0}, "voxel_size_um must be one positive number, got 0"),
         ({"plating_side": "top"}, "plating_side must be 'low' or 'high'"),
         ({"capacity_mah_cm2": 30}, "capacity_mah_cm2 must be positive and at most"),
         ({"noise": -0.1}, "noise must be from 0"),

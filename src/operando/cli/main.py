@@ -59,10 +59,21 @@ def main() -> None:
     except KeyboardInterrupt:
         complain("stopped. Finished steps are kept: repeat the command to go on.")
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); that is no fault.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output went away (`| head`); that is no fault.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        _unexpected(error)
+    except Exception as error:
+        _unexpected(error)
+
+
+def _unexpected(error: Exception) -> None:
+    if options.verbose:
+        traceback.print_exc()
+    complain(f"stopped by an unexpected {type(error).__name__}: {error}. Add -v before the verb to see where.")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def command(
     """Make the report of a finished run again, for example after an upgrade."""
     from operando.pipeline import load
 
-    loaded = load(path / "recipe.yaml" if path.is_dir() else path)
+    loaded = load(path / "recipe.yaml", output=path) if path.is_dir() else load(path)
     with Bars() as bars:
         loaded.report(listener=bars)
     print(loaded.summary()["report"])

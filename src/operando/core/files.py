@@ -34,17 +34,24 @@ def written_whole(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        raise FileError(f"{target}: the output must not exist yet, but it does. Remove it or pass overwrite=True.")
+        raise FileError(
+            f"{target}: the output must not exist yet, but it does. Remove it, or allow it to be replaced "
+            "(overwrite=True in Python, --overwrite or --force on the command line)."
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"{target.parent}: the folder for the output cannot be made ({error.strerror}).") from error
+        raise FileError(
+            f"{target.parent}: the folder for the output cannot be made ({error.strerror}). Choose another place."
+        ) from error
     # The process id keeps two runs apart; the suffix stays last so that writers still see the format.
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     remove(temporary)
     try:
         yield temporary
         if target.is_dir() and not target.is_symlink():
+            if not temporary.is_dir():
+                raise FileError(f"{target}: is a folder, and a file is to be written there. Choose another name.")
             retired = target.with_name(f".{target.name}.{os.getpid()}.old")
             target.rename(retired)
             temporary.rename(target)
@@ -61,3 +68,10 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a writer that was killed has left in a folder; nobody else may be writing there."""
+    for pattern in (".*.partial*", ".*.old"):
+        for path in folder.glob(pattern):
+            remove(path)

@@ -94,7 +94,7 @@ class PhaseScheme(Mapping[str, int]):
         for name, number in phases.items():
             if not isinstance(name, str) or not name:
                 raise PhaseError(f"PhaseScheme: a phase name must be a non-empty string, got {name!r}. Rename it.")
-            if isinstance(number, bool) or int(number) != number or not 0 <= number < UNLABELED:
+            if not _is_whole(number) or not 0 <= number < UNLABELED:
                 raise PhaseError(
                     f"PhaseScheme: the id of {name!r} must be an integer from 0 to {UNLABELED - 1}, got {number!r}. "
                     f"{UNLABELED} is kept for unlabeled voxels."
@@ -157,7 +157,7 @@ class PhaseScheme(Mapping[str, int]):
         """Name of the phase with that id."""
         try:
             return self._by_id[int(number)]
-        except KeyError:
+        except (KeyError, ValueError, TypeError):
             raise PhaseError(f"PhaseScheme: no phase has the id {number}. Known ids: {sorted(self._by_id)}.") from None
 
     def color(self, name: str) -> str:
@@ -208,6 +208,13 @@ class PhaseScheme(Mapping[str, int]):
                 f"{where}: every label must be one of {dict(self)} or {UNLABELED} (unlabeled), "
                 f"got also {unknown.tolist()}. Add these ids to the scheme or relabel the image."
             )
+
+
+def _is_whole(number: Any) -> bool:
+    try:
+        return not isinstance(number, bool) and int(number) == number
+    except (TypeError, ValueError):
+        return False
 
 
 CELL = PhaseScheme({"electrolyte": 0, "electrode": 1, "deposited": 2, "dendrite": 3, "pit": 4, "redeposited": 5})

@@ -109,6 +109,8 @@ def _volume_per_mah(capacity: float, density: float, *, where: str) -> float:
 
 
 def _scaled(value: Number, factor: float, *, own: str, to: str, long_name: str) -> Number:
+    if value is None or isinstance(value, (str, bytes)):
+        raise InputError(f"{long_name}: a number or array in {own} is needed, got {value!r}. Convert it first.")
     if not isinstance(value, xr.DataArray):
         return np.asarray(value) * factor if isinstance(value, (list, tuple)) else value * factor
     unit = str(value.attrs.get("units", own))

@@ -644,6 +644,8 @@ def write_tiff(image: xr.DataArray, path: Path, *, labels: bool, final: Path) ->
     import tifffile
 
     del labels
+    if not image.dtype.isnative:
+        image = image.astype(image.dtype.newbyteorder("="))
     if str(image.dtype) not in _OME_DTYPES:
         raise InputError(
             f"save_image: OME-TIFF holds {', '.join(_OME_DTYPES)}, got {image.dtype}. "

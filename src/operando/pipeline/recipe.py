@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from operando.core.errors import RecipeError, RunError, nearest
-from operando.core.files import remove, written_whole
 from operando.pipeline import running
 from operando.pipeline.planning import Plan
 from operando.pipeline.settings import Settings, read_yaml, resolve, template, validate
@@ -75,14 +74,36 @@ class LoadedRecipe:
 
     def faults(self) -> list[str]:
         """What the files it names get wrong, as sentences; headers are read, pixels are not."""
-        return self.recipe.faults(self.settings)
+        found = self.recipe.faults(self.settings)
+        return found or self._collisions(self.recipe.steps(self.settings, 1))
 
     def steps(self, *, workers: int | None = None) -> list[Step]:
         """The steps; raises :class:`RecipeError` where there are faults."""
         faults = self.faults()
         if faults:
             raise RecipeError(faults, where=str(self.source))
-        return self.recipe.steps(self.settings, workers or os.cpu_count() or 1)
+        steps = self.recipe.steps(self.settings, workers or os.cpu_count() or 1)
+        faults = self._collisions(steps)
+        if faults:
+            raise RecipeError(faults, where=str(self.source))
+        return steps
+
+    def _collisions(self, steps: list[Step]) -> list[str]:
+        """Sentences where a run would write over what it reads, or into a folder that is not a run's."""
+        results = {self.folder / artifact for step in steps for artifact in step.outputs}
+        found = [
+            f"output: {self.folder} would get a result called {result.name}, but {path} is read there. "
+            "Choose another 'output'."
+            for path in sorted({path for step in steps for path in step.files})
+            for result in results
+            if result == path or result in path.parents or path in result.parents
+        ]
+        known = (self.folder / "steps").is_dir() or (self.folder / ".lock").exists()
+        if not found and self.folder.is_dir() and not known and any(self.folder.iterdir()):
+            found.append(
+                f"output: {self.folder} must be a new folder or that of a run, and holds other things. Choose another."
+            )
+        return found
 
     def plan(self, *, workers: int | None = None) -> Plan:
         """The plan for the run folder as it stands; nothing is written."""
@@ -90,11 +111,7 @@ class LoadedRecipe:
 
     def run(self, *, listener: Listener | None = None, workers: int | None = None) -> Plan:
         """Run, or resume."""
-        steps = self.steps(workers=workers)
-        self._keep_recipe()
-        return running.execute(
-            steps, self.folder, listener=listener, workers=workers, settings=self.settings.model_dump(mode="json")
-        )
+        return self._execute(self.steps(workers=workers), listener=listener, workers=workers)
 
     def report(self, *, listener: Listener | None = None) -> Plan:
         """Make the report again; every step before it must have finished."""
@@ -105,8 +122,7 @@ class LoadedRecipe:
                 f"{self.folder}: a report needs a finished run, but {', '.join(pending)} still has to run. "
                 f"Finish it with: operando run {self.source}"
             )
-        remove(self.folder / "steps" / "report.json")
-        return running.execute(steps, self.folder, listener=listener, settings=self.settings.model_dump(mode="json"))
+        return self._execute(steps, listener=listener, again=("report",))
 
     def summary(self) -> dict[str, Any]:
         """Where the results lie and a few short tables."""
@@ -117,23 +133,33 @@ class LoadedRecipe:
             "tables": self.recipe.summary_tables(self.folder),
         }
 
-    def _keep_recipe(self) -> None:
+    def _execute(
+        self,
+        steps: list[Step],
+        *,
+        listener: Listener | None,
+        workers: int | None = None,
+        again: tuple[str, ...] = (),
+    ) -> Plan:
         content = self.settings.model_dump(mode="json")
         text = (
-            f"# The recipe as run, defaults written out and paths made absolute.\n"
+            "# The recipe as run, defaults written out and paths made absolute.\n"
             f"{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
         )
-        with written_whole(self.folder / "recipe.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        return running.execute(
+            steps, self.folder, listener=listener, workers=workers, settings=content, recipe=text, again=again
+        )
 
 
-def load(path: str | Path) -> LoadedRecipe:
+def load(path: str | Path, *, output: str | Path | None = None) -> LoadedRecipe:
     """Read and check a recipe file.
 
     Parameters
     ----------
     path : path
         The YAML file.
+    output : path, optional
+        Run folder instead of the one that the recipe names.
 
     Returns
     -------
@@ -151,12 +177,14 @@ def load(path: str | Path) -> LoadedRecipe:
     source = Path(path).resolve()
     content = read_yaml(source)
     name = content.get("recipe")
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         hint = nearest(str(name), RECIPES) if name is not None else f"Known: {', '.join(RECIPES)}."
         raise RecipeError([f"recipe: must name a recipe, got {name!r}. {hint}"], where=str(source))
     recipe = RECIPES[str(name)]
     settings = recipe.absolute(validate(recipe.settings, content, where=str(source)), source.parent)
-    if settings.output is None:
+    if output is not None:
+        settings = settings.model_copy(update={"output": str(Path(output).resolve())})
+    elif not settings.output:
         settings = settings.model_copy(update={"output": str(source.with_suffix(""))})
     else:
         settings = settings.model_copy(update={"output": str(resolve(settings.output, source.parent))})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from operando.core.errors import FileError, OperandoError, RunError
-from operando.core.files import remove, written_whole
+from operando.core.files import remove, sweep, written_whole
 from operando.core.provenance import versions
 from operando.pipeline.planning import Plan, plan
 from operando.pipeline.step import Listener, Step, Task
@@ -48,6 +48,8 @@ def execute(
     listener: Listener | None = None,
     workers: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    recipe: str | None = None,
+    again: Sequence[str] = (),
 ) -> Plan:
     """Run the steps that have to run.
 
@@ -63,6 +65,10 @@ def execute(
         Threads that Dask uses; default one per core. The number cannot change a result.
     settings : mapping, optional
         The recipe with its defaults written out, kept in ``provenance.json``.
+    recipe : str, optional
+        The recipe as text, kept in ``recipe.yaml``.
+    again : sequence of str
+        Steps to run although their results are there.
 
     Returns
     -------
@@ -82,8 +88,14 @@ def execute(
     listener = listener or Listener()
     _make(root)
     with _only_one(root), _log_to(root / "log.txt"), dask.config.set(scheduler="threads", num_workers=workers):
-        planned = plan_in(root, steps)
+        sweep(root)
         (root / _STATE).mkdir(exist_ok=True)
+        for name in again:
+            remove(root / _STATE / f"{name}.json")
+        planned = plan_in(root, steps)
+        if recipe is not None:
+            with written_whole(root / "recipe.yaml") as temporary:
+                temporary.write_text(recipe, encoding="utf-8")
         _write_json(
             root / "provenance.json",
             {"started": _now(), "versions": versions(), "settings": settings or {}, "plan": planned.table()},

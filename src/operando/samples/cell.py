@@ -183,8 +183,10 @@ def symmetric_cell(
         raise InputError(
             f"{where}: plating_side must be 'low' or 'high' (the end of z that plates on charge), got {plating_side!r}."
         )
-    if not (np.isfinite(voxel_size_um) and voxel_size_um > 0):
-        raise InputError(f"{where}: voxel_size_um must be positive, got {voxel_size_um!r}. Give um, such as 1.33.")
+    if np.ndim(voxel_size_um) or not (np.isfinite(voxel_size_um) and voxel_size_um > 0):
+        raise InputError(
+            f"{where}: voxel_size_um must be one positive number, got {voxel_size_um!r}. Give um, such as 1.33."
+        )
     for name in gray or {}:
         if name not in CELL:
             raise InputError(f"{where}: gray names {name!r}, which is no phase of the cell. {nearest(name, CELL)}")

@@ -38,7 +38,7 @@ from operando.segmentation.fitted import (
 )
 from operando.segmentation.split import Split, choose_split
 
-_KIND = "operando.segmentation.NetworkSegmenter"
+KIND = "operando.segmentation.NetworkSegmenter"
 _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
 _REFRESH = 0.5  # share of the steps that the network then trains on all annotations
@@ -325,7 +325,7 @@ class NetworkSegmenter:
 
     def _card(self, image: xr.DataArray, per_scan: np.ndarray, annotated: list[int], split: Split) -> dict[str, Any]:
         return {
-            "kind": _KIND,
+            "kind": KIND,
             "format": _FORMAT,
             "phases": self.phases_.to_dict(),
             "classes": self._fitted.ids,
@@ -462,7 +462,7 @@ class NetworkSegmenter:
         FileError
             Where the folder, its card or its weights are absent, broken or do not fit each other.
         """
-        card = learn.load_card(path, kind=_KIND)
+        card = learn.load_card(path, kind=KIND)
         try:
             if card["format"] != _FORMAT:
                 raise FileError(

@@ -24,7 +24,7 @@ from operando.segmentation.contract import (
     probability_image,
 )
 
-_KIND = "operando.segmentation.Otsu"
+KIND = "operando.segmentation.Otsu"
 _BLOCK = 128
 
 
@@ -202,7 +202,7 @@ class Otsu:
         else:
             self.bin_ids_ = self._assign(series, as_series(marks))
         self.card_ = {
-            "kind": _KIND,
+            "kind": KIND,
             "format": 1,
             "phases": scheme.to_dict(),
             "thresholds": [float(value) for value in self.thresholds_],
@@ -312,7 +312,7 @@ class Otsu:
         FileError
             Where the card is absent or broken.
         """
-        card = learn.load_card(path, kind=_KIND)
+        card = learn.load_card(path, kind=KIND)
         try:
             phases = PhaseScheme.from_dict(card["phases"])
             thresholds = np.array(card["thresholds"], dtype=float)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando import electrochemistry, io
-from operando.core.axes import SPACE, spacing
+from operando import electrochemistry, io, learn
+from operando.core.axes import SPACE, axis_spacing, spacing
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
+from operando.core.units import PIXEL
+from operando.morphometry.sides import SIDE_COMPONENTS
+from operando.morphometry.uncertainty import LITHIUM
 from operando.pipeline.cell_ct.settings import CellCT, Inputs
 from operando.pipeline.settings import Faults
+from operando.segmentation import network, otsu
+
+KINDS = {"network": network.KIND, "otsu": otsu.KIND}
+"""What the card of a saved model says, by method."""
 
 
 def image_paths(inputs: Inputs) -> list[str]:
@@ -36,13 +42,17 @@ def open_series(inputs: Inputs) -> xr.DataArray:
         parts.append(part if "t" in dims else part.expand_dims("t"))
     first = parts[0]
     for path, part in zip(image_paths(inputs), parts, strict=True):
+        if not _alike(spacing(part, where="inputs.voxel_size_um"), spacing(first)):
+            raise InputError(
+                f"{path}: every scan must have the voxels of the first one, {spacing(first)} um, got {spacing(part)}. "
+                "Resample it, or say with inputs.voxel_size_um what is right for all."
+            )
         if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
             raise InputError(
                 f"{path}: every scan must hold {first.shape[1:]} voxels of {first.dtype} as the first one does, got "
                 f"{part.shape[1:]} of {part.dtype}. Crop or convert it first."
             )
     series = first if len(parts) == 1 else xr.concat(parts, dim="t", join="override", combine_attrs="override")
-    spacing(series, where="inputs.voxel_size_um")
     scans = series.sizes["t"]
     if inputs.times_h is not None:
         if len(inputs.times_h) != scans:
@@ -53,6 +63,11 @@ def open_series(inputs: Inputs) -> xr.DataArray:
     elif "t" not in series.coords or len(parts) > 1:
         series = series.assign_coords(t=("t", np.arange(scans, dtype=float), {"units": "1", "long_name": "Scan"}))
     return cut(series, inputs)
+
+
+def _alike(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Whether two voxel sizes are the same to a thousandth."""
+    return all(abs(one[dim] - other[dim]) <= 1e-3 * other[dim] for dim in other)
 
 
 def cut(array: xr.DataArray, inputs: Inputs) -> xr.DataArray:
@@ -77,6 +92,10 @@ def open_labels(path: str, inputs: Inputs, *, key: str) -> xr.DataArray:
         raise InputError(
             f"{key}: {path} must have one label per voxel of the images, {dict(like.sizes)}, got {dict(labels.sizes)}. "
             "Export it on the same grid; unlabeled voxels are 255."
+        )
+    if any(axis_spacing(labels, dim)[1] != PIXEL for dim in SPACE) and not _alike(spacing(labels), spacing(like)):
+        raise InputError(
+            f"{key}: {path} must have the voxels of the images, {spacing(like)} um, got {spacing(labels)}. Resample it."
         )
     return labels.assign_coords(like.coords)
 
@@ -116,8 +135,20 @@ def faults(settings: CellCT) -> list[str]:
             "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
             "Give one of them, or set method: otsu."
         )
-    if segment.model is not None and not Path(segment.model).exists():
-        found.append(f"segment.model: there is nothing at {segment.model}. Check the path.")
+    if phases is not None:
+        found += [
+            f"cell.phases: {name!r} is what the ledger calls something else, so no phase can have this name. Rename it."
+            for name in (*SIDE_COMPONENTS, "inactive", LITHIUM)
+            if name in phases
+        ]
+    if segment.model is not None:
+        kind = KINDS[segment.method]
+        card = found.attempt("segment.model", lambda: learn.load_card(str(segment.model), kind=kind))
+        if card is not None and phases is not None and {n: p["id"] for n, p in card["phases"].items()} != dict(phases):
+            found.append(
+                f"segment.model: it knows the phases {sorted(card['phases'])}, the recipe {sorted(phases)}. "
+                "Give cell.phases the names and ids of the model."
+            )
     for key, path in (("segment.annotations", segment.annotations), ("truth", settings.truth)):
         if path is not None and series is not None:
             attempt(key, lambda path=path, key=key: open_labels(path, inputs, key=key))  # type: ignore[misc]

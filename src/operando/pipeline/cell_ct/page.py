@@ -58,7 +58,7 @@ def make_report(task: Task) -> None:
             sections.append(_render(book, labels, phases, task))
         task.progress(5, parts)
         sections.append(_trust(book, task, scores, phases, simulated))
-        sections.append(_table(ledger, settings.uncertainty.level))
+        sections.append(_table(ledger))
         task.progress(6, parts)
         with task.writing("report.html") as path:
             report.write_page(
@@ -319,9 +319,9 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"
 
 
-def _table(ledger: pd.DataFrame, level: float) -> report.Section:
-    table = interval(ledger, level=level)
-    caption = f"The whole ledger; low and high bound the {100 * level:g} % interval."
+def _table(ledger: pd.DataFrame) -> report.Section:
+    table = interval(ledger)
+    caption = "The whole ledger; low and high bound the 95 % interval."
     return report.Section("The table", "", [report.TableItem(table, caption, name="ledger", collapsed=True)])
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,7 +17,9 @@ from operando.pipeline.settings import Settings, resolve
 class Inputs(Settings):
     """What was recorded."""
 
-    images: str | list[str] = Field(description="one (t, z, y, x) image, or a list with one (z, y, x) image per scan")
+    images: str | Annotated[list[str], Field(min_length=1)] = Field(
+        description="one (t, z, y, x) image, or a list with one (z, y, x) image per scan"
+    )
     voxel_size_um: float | list[float] | None = Field(
         None, description="edge of a voxel in um; null takes what the file says"
     )
@@ -42,7 +45,7 @@ class Inputs(Settings):
     @field_validator("times_h")
     @classmethod
     def _rising(cls, value: list[float] | None) -> list[float] | None:
-        if value is not None and any(later <= earlier for earlier, later in pairwise(value)):
+        if value is not None and not all(later > earlier for earlier, later in pairwise([-math.inf, *value])):
             raise ValueError("must rise from scan to scan")
         return value
 
@@ -101,7 +104,6 @@ class Uncertainty(Settings):
     interface_sigma_voxels: float | None = Field(
         None, gt=0, description="one sigma of an interface's position; null measures it on held-out annotations"
     )
-    level: float = Field(0.95, gt=0, lt=1, description="of the intervals shown")
 
 
 class ReportSettings(Settings):

@@ -13,6 +13,7 @@ import xarray as xr
 
 from operando import electrochemistry, io, learn, morphometry, registration, segmentation
 from operando.core.axes import voxel_volume
+from operando.core.errors import InputError
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.core.quantities import interval, quantity_table, rows_from_array
 from operando.morphometry.uncertainty import FLIP_SHARE, LITHIUM, SCATTER_VOXELS, SHIFT_VOXELS
@@ -126,7 +127,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             outputs=("labels.zarr", "cleaned.csv"),
             parameters={**settings.clean.model_dump(), **common},
             access="scan",
-            bytes_in_memory=_BASE_BYTES + 12 * scan,
+            bytes_in_memory=_BASE_BYTES + workers * 20 * min(scan, 256**3),
             bytes_on_disk=voxels,
             seconds=voxels / _RATES["clean"],
         ),
@@ -163,7 +164,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             files=(*files, *annotated),
             parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **marks, **common},
             access="block",
-            bytes_in_memory=_BASE_BYTES + 2**25 * 10,
+            bytes_in_memory=_BASE_BYTES + 2**25 * 10 + 280 * series.sizes["y"] * series.sizes["x"],
             bytes_on_disk=series.sizes["t"] * len(cell.phases) * series.sizes["y"] * series.sizes["x"] * 4,
             seconds=voxels / _RATES["measure"],
         )
@@ -197,7 +198,6 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             parameters={
                 "inputs": inputs.model_dump(),
                 "cell": cell.model_dump(),
-                "level": settings.uncertainty.level,
                 "truth": settings.truth is not None,
             },
             bytes_in_memory=_BASE_BYTES,
@@ -227,6 +227,26 @@ def _open(task: Task) -> None:
     series = open_series(inputs)
     series.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": inputs.simulated}
     write_image(task, "image.zarr", series, labels=False)
+    _check_values(io.open_image(task.folder / "image.zarr"))
+
+
+def _check_values(series: xr.DataArray) -> None:
+    """Refuse scans whose numbers would be wrong without a word: voxels without a value, or all alike."""
+    import dask
+
+    for scan in range(series.sizes["t"]):
+        values = series[scan]
+        known = np.isfinite(values) if values.dtype.kind == "f" else xr.ones_like(values, dtype=bool)
+        share, low, high = dask.compute(known.mean(), values.min(), values.max())
+        if share < 1:
+            raise InputError(
+                f"inputs.images: every voxel needs a gray value, got NaN or infinity in "
+                f"{100 * (1 - float(share)):.3g} % of scan {scan}. Cut it off with inputs.region, or fill it before."
+            )
+        if low == high:
+            raise InputError(
+                f"inputs.images: scan {scan} must show something, got {float(low):g} everywhere. Leave it out."
+            )
 
 
 def _register(task: Task) -> None:
@@ -284,7 +304,7 @@ def _train(task: Task) -> None:
 
     def judge(segmenter: segmentation.Segmenter, method: str) -> xr.Dataset:
         """Scores and interface error on the held-out scans; their labels are kept on disk meanwhile."""
-        with tempfile.TemporaryDirectory(dir=task.folder) as folder:
+        with tempfile.TemporaryDirectory(dir=task.folder, prefix=".held-out.", suffix=".partial") as folder:
             path = Path(folder) / "held-out.zarr"
             io.save_image(segmenter.predict(image.isel(t=held)), path, labels=True)
             found, known = io.open_image(path), marks.isel(t=held)
@@ -292,6 +312,11 @@ def _train(task: Task) -> None:
             return morphometry.interface_error(found, known, phases)
 
     rest = [scan for scan in annotated if scan not in held]
+    if not rest:
+        raise InputError(
+            f"segment: annotations must label voxels of at least one scan that is not held out, got labels in scans "
+            f"{annotated} and held-out scans {held}. Annotate another scan or hold out fewer."
+        )
     everything = image.isel(t=annotated), marks.isel(t=annotated)
     without = image.isel(t=rest), marks.isel(t=rest)
     error = judge(segmentation.Otsu(phases, seed=seed).fit(*without), "otsu") if held else None
@@ -420,7 +445,7 @@ def _measure(task: Task) -> None:
     else:
         model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
         if model is not None and (Path(model) / _INTERFACE).exists():
-            interface = _known_interface(read_json(Path(model) / _INTERFACE), phases, edge_um=_edge(labels))
+            interface = known_interface(read_json(Path(model) / _INTERFACE), phases, edge_um=_edge(labels))
     task.progress(0, 3)
     sigma = morphometry.segmentation_sigma(labels, phases, plating_side=side, interface=interface)
     task.progress(1, 3)
@@ -442,13 +467,14 @@ def _edge(image: xr.DataArray) -> float:
     return voxel_volume(image, where="measure") ** (1 / 3)
 
 
-def _known_interface(found: dict[str, Any], phases: PhaseScheme, *, edge_um: float) -> xr.Dataset | None:
+def known_interface(found: dict[str, Any], phases: PhaseScheme, *, edge_um: float) -> xr.Dataset | None:
     """What a model was found to be off by, unless it knows other phases; it is off by voxels, not by um."""
     found.pop("scans", None)
     scale = edge_um / found.pop("edge_um")
     error = xr.Dataset.from_dict(found)
     for name in ("shift", "systematic", "random"):
-        error[name] = error[name] * scale
+        # Where nothing was measured JSON holds null, which is no number yet.
+        error[name] = error[name].astype(float) * scale
     return error if set(phases) <= set(error.coords["component"].values.tolist()) else None
 
 
@@ -512,17 +538,16 @@ def _ledger(task: Task) -> None:
     known = read_json(task.path("correlation.json"))
     # Of the charge of the whole cell, the field of view has its share of the area.
     share = 1.0 if cell["active_area_cm2"] is None else known["roi_area_um2"] / (1e8 * cell["active_area_cm2"])
-    level = task.parameters["level"]
     if inputs.cycler is not None:
-        balance = balance_rows(table, current, cell, share=share, level=level, correlation=known)
+        balance = balance_rows(table, current, cell, share=share, correlation=known)
         table = pd.concat([table, balance], ignore_index=True)
     if task.parameters["truth"]:
         truth = read_table(task.path("truth.parquet"))
         if inputs.cycler is not None:
-            truth = pd.concat([truth, balance_rows(truth, current, cell, share=share, level=level)], ignore_index=True)
-        write_table(task, "comparison.parquet", with_truth(table, truth, level=level))
+            truth = pd.concat([truth, balance_rows(truth, current, cell, share=share)], ignore_index=True)
+        write_table(task, "comparison.parquet", with_truth(table, truth))
     write_table(task, "ledger.parquet", table)
-    write_table(task, "ledger.csv", interval(table, level=task.parameters["level"]))
+    write_table(task, "ledger.csv", interval(table))
     write_table(task, "current.parquet", current[[name for name in current if name in _CURRENT]])
 
 
@@ -536,7 +561,6 @@ def balance_rows(
     cell: dict[str, Any],
     *,
     share: float,
-    level: float,
     correlation: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """The balance of every interval, from the rows of the volumes and the cycler's record."""
@@ -564,7 +588,6 @@ def balance_rows(
         inactive=array("value", ("inactive",)).isel(component=0, drop=True),
         sigma=None if correlation is None else array("sigma", names),
         correlation=together,
-        level=level,
         specific_capacity_mah_g=cell["specific_capacity_mah_g"],
         density_g_cm3=cell["density_g_cm3"],
     )
@@ -573,10 +596,10 @@ def balance_rows(
 _KEY = ["scan", "component", "quantity"]
 
 
-def with_truth(table: pd.DataFrame, truth: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def with_truth(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """The ledger with the true value beside each row, and whether the interval holds it."""
     known = truth[[*_KEY, "value"]].rename(columns={"value": "truth"})
-    joined = interval(table.merge(known, on=_KEY, how="left"), level=level)
+    joined = interval(table.merge(known, on=_KEY, how="left"))
     inside = (joined["truth"] >= joined["low"] - 1e-9) & (joined["truth"] <= joined["high"] + 1e-9)
     judged = joined["truth"].notna() & joined["sigma"].notna()
     return joined.drop(columns=["low", "high"]).assign(covered=inside.where(judged).astype("boolean"))
