@@ -246,3 +246,11 @@ def test_broken_json_is_one_sentence(store):
     (path / "zarr.json").write_text('{"zarr_format": 3, ')
     with pytest.raises(FileError, match="not valid JSON"):
         open_image(path)
+
+
+def test_shards_that_are_not_there_are_told_before_anything_is_read(tmp_path):
+    path = tmp_path / "a.zarr"
+    save_image(labeled_image(np.ones((300, 8, 8), np.uint8), voxel_size_um=1.0), path)
+    assert describe(path)["missing"] == []
+    (path / "0" / "c" / "1" / "0" / "0").unlink()
+    assert "1 of 2 shards or chunks of array 0 are not there: copy it again." in describe(path)["missing"]

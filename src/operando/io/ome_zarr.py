@@ -100,6 +100,9 @@ class OmeZarrReader:
         return _from_level(path, array, level, ome, own)
 
 
+_LOOKED_FOR = 20_000  # shards at most whose files are looked for when a store is opened
+
+
 class ZarrBlocks(FileArray):
     """A Zarr array on disk whose missing chunks are an error where its writer promised that there are none."""
 
@@ -120,6 +123,20 @@ class ZarrBlocks(FileArray):
         if self._complete:
             self._check_shards(region)
         return np.asarray(self._array[region]).astype(self.dtype, copy=False)
+
+    def absent(self) -> str | None:
+        """A sentence about shards that are not there, or None; looks for files and reads none."""
+        size = self._array.shards or self._array.chunks
+        grid = [-(-n // s) for n, s in zip(self.shape, size, strict=True)]
+        count = math.prod(grid)
+        if count > _LOOKED_FOR:
+            return None
+        keys = (self._array.metadata.encode_chunk_key(place) for place in np.ndindex(*grid))
+        missing = sum(not (self._folder / key).is_file() for key in keys)
+        if not missing:
+            return None
+        rest = "copy it again" if self._complete else "they read as the fill value, as the format allows"
+        return f"{missing} of {count} shards or chunks of array {self._folder.name} are not there: {rest}."
 
     def _check_shards(self, region: tuple[slice, ...]) -> None:
         size = self._array.shards or self._array.chunks
@@ -246,8 +263,12 @@ def _from_level(
             spacing[dim], origin[dim] = (step, units.PIXEL), start
     is_base = level is ome["datasets"][0] or level["path"] == ome["datasets"][0]["path"]
     folder = path / level["path"]
+    blocks = ZarrBlocks(path, folder, array, complete=bool(own and own.get("complete")))
+    absent = blocks.absent()
+    if absent is not None:
+        notes = [*notes, absent]
     image = StoredImage(
-        ZarrBlocks(path, folder, array, complete=bool(own and own.get("complete"))),
+        blocks,
         dims,
         spacing=spacing,
         origin=origin,
