@@ -97,7 +97,8 @@ def test_a_file_that_is_not_there_gets_one_sentence(tmp_path, image):
 def test_a_traceback_is_shown_only_on_request(tmp_path):
     (tmp_path / "empty.tif").touch()
     failed(operando("info", "empty.tif", cwd=tmp_path))
-    assert "Traceback" in operando("-v", "info", "empty.tif", cwd=tmp_path).stderr
+    for arguments in (("-v", "info", "empty.tif"), ("info", "empty.tif", "-v")):
+        assert "Traceback" in operando(*arguments, cwd=tmp_path).stderr
 
 
 def test_convert_keeps_voxels_and_values_and_does_not_overwrite_unasked(tmp_path, image):

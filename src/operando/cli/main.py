@@ -44,13 +44,19 @@ def _everywhere(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    options.verbose = verbose
+    options.verbose = options.verbose or verbose
+
+
+_VERBOSE = ("-v", "--verbose")
 
 
 def main() -> None:
     """Entry point: exit 0 done, 1 failed, 2 bad usage; no traceback for a user's mistake unless -v."""
+    # Anywhere on the line, since nobody remembers whether it goes before the verb or after.
+    words = sys.argv[1:]
+    options.verbose = any(word in _VERBOSE for word in words)
     try:
-        app()
+        app(args=[word for word in words if word not in _VERBOSE])
     except OperandoError as error:
         if options.verbose:
             traceback.print_exc()
@@ -72,7 +78,7 @@ def main() -> None:
 def _unexpected(error: Exception) -> None:
     if options.verbose:
         traceback.print_exc()
-    complain(f"stopped by an unexpected {type(error).__name__}: {error}. Add -v before the verb to see where.")
+    complain(f"stopped by an unexpected {type(error).__name__}: {error}. Add -v to see where.")
     sys.exit(1)
 
 

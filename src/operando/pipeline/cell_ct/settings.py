@@ -87,7 +87,7 @@ class Segment(Settings):
     held_out_scans: list[int] | None = Field(
         None, description="annotated scans kept to measure errors on; null keeps one in four"
     )
-    steps: int = Field(600, ge=1, description="training steps")
+    steps: int = Field(1000, ge=1, description="training steps, and half as many on all annotations")
     block: int = Field(192, ge=16, description="edge of a block in voxels; a smaller one needs less memory, more time")
 
 

@@ -25,7 +25,7 @@ from operando.pipeline.storage import dump_json, read_image, read_json, read_tab
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
 _RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6}
-_SECONDS_PER_TRAINING_STEP = 0.16  # the half as many of the second stage included
+_SECONDS_PER_TRAINING_STEP = 0.12  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
 _BYTES_PER_BLOCK_VOXEL = 12  # gray values as they are read, logits and weights of what is read for a block
@@ -329,7 +329,7 @@ def _train(task: Task) -> None:
             phases,
             seed=seed,
             training=learn.TrainingSettings(steps=task.parameters["steps"]),
-            validation=[annotated.index(scan) for scan in held] if held else False,
+            validation=[annotated.index(scan) for scan in held] if held else True,
             # Called while the network has not seen the held-out scans yet.
             validated=lambda network: errors.append(judge(network, "network")),
             progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
