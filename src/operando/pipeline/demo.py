@@ -89,11 +89,13 @@ def write_demo(
 
 
 def annotated_scans(scans: int) -> list[int]:
-    """Scans that get annotations: two of three and the last, so that the others can judge.
+    """Scans that get annotations: pristine, first of the discharge, last, and half of the others; the rest judges.
 
     Examples
     --------
     >>> annotated_scans(9)
-    [1, 2, 4, 5, 7, 8]
+    [0, 2, 4, 5, 7, 8]
     """
-    return [scan for scan in range(scans) if scan % 3 != 0 or scan == scans - 1]
+    states = {0, scans // 2 + 1, scans - 1}
+    between = [scan for scan in range(scans) if scan not in states]
+    return sorted(states | set(between[1::2]))
