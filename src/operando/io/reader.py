@@ -203,7 +203,9 @@ def find_reader(path: Path, *, name: str | None = None) -> Reader:
             return reader
         if ending.endswith(reader.suffixes):
             reasons.append(verdict.reason)
-    raise FileError(f"{path}: cannot be opened as an image, because {_why(path, reasons)}.")
+    why = _why(path, reasons)
+    advice = "" if "xport" in why else " Check the file, or export it as TIFF, HDF5 or OME-Zarr."
+    raise FileError(f"{path}: cannot be opened as an image, because {why}.{advice}")
 
 
 def _why(path: Path, reasons: list[str]) -> str:
