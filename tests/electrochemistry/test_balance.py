@@ -45,7 +45,7 @@ def test_balance_on_ground_truth_closes_to_a_millionth_of_the_charge(seed):
     assert np.all(values["faraday"] > 0)
     np.testing.assert_array_less(values["unaccounted"].abs() / values["faraday"], 1e-6)
     np.testing.assert_array_less(values["imbalance"].abs() / values["faraday"], 1e-6)
-    np.testing.assert_allclose(values["inactive"], np.diff(cell["inactive_um3"]), atol=1e-6)
+    np.testing.assert_allclose(values["dead"], np.diff(cell["inactive_um3"]), atol=1e-6)
 
 
 def test_signs_follow_the_receiving_side_in_charge_and_discharge():

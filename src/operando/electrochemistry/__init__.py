@@ -3,12 +3,18 @@
 from operando.electrochemistry.balance import apparent_porosity, balance
 from operando.electrochemistry.cycler import charge_between, read_cycler
 from operando.electrochemistry.faraday import charge_of_volume, lithium_volume
+from operando.electrochemistry.ledger import half_cycles, ledger
+from operando.electrochemistry.pulses import applied_hours, pulses
 
 __all__ = [
     "apparent_porosity",
+    "applied_hours",
     "balance",
     "charge_between",
     "charge_of_volume",
+    "half_cycles",
+    "ledger",
     "lithium_volume",
+    "pulses",
     "read_cycler",
 ]

@@ -61,7 +61,7 @@ def balance(
         - ``plated``: increase on the receiving side (the plating side while charging, the other while
           discharging),
         - ``stripped``: decrease on the giving side,
-        - ``inactive``: increase of the inactive lithium,
+        - ``dead``: increase of the inactive lithium,
         - ``faraday``: volume of the charge that passed, never negative,
         - ``unaccounted``: faraday - plated: counted by the cycler, not seen to arrive,
         - ``imbalance``: plated - stripped: what the images alone gained from nowhere;
@@ -135,7 +135,7 @@ def balance(
         ]
         if inactive is not None:
             new, new_sigma = change["inactive"][scan], change_sigma["inactive"][scan]
-            entries.append(("inactive", new, new_sigma, "difference of lithium without contact on the plating side"))
+            entries.append(("dead", new, new_sigma, "difference of lithium without contact on the plating side"))
         # A charge without known accuracy still leaves the images' share of the uncertainty.
         unaccounted_sigma = np.hypot(plated_sigma, np.nan_to_num(faraday_sigma))
         entries += [
