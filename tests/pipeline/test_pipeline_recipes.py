@@ -13,7 +13,7 @@ from operando import io, samples, segmentation
 from operando.core.phases import PhaseScheme
 from operando.core.quantities import COLUMNS
 from operando.pipeline import load
-from operando.pipeline.cell_ct.steps import known_interface
+from operando.pipeline.cell_ct.measuring import known_interface
 from operando.pipeline.storage import dump_json, read_json
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -86,7 +86,7 @@ def test_the_ledger_has_its_columns_a_sigma_and_a_balance_for_every_interval(tra
     assert measured["sigma"].notna().all()
     balance = ledger[ledger["quantity"] == "balance"]
     assert sorted(balance["scan"].unique()) == [1, 2, 3, 4]
-    assert set(balance["component"]) >= {"plated", "stripped", "inactive", "faraday", "unaccounted"}
+    assert set(balance["component"]) >= {"plated", "stripped", "dead", "faraday", "unaccounted"}
 
 
 def test_the_balance_of_the_truth_closes_to_a_millionth_of_the_charge(trained):

@@ -73,6 +73,12 @@ def read_dataset(path: Path) -> xr.Dataset:
     return xr.open_zarr(path, consolidated=False).load()
 
 
+def read_small_dataset(path: Path) -> xr.Dataset:
+    """Read a Dataset that was written by ``write_json(task, artifact, dataset.to_dict())``; null is NaN again."""
+    dataset = xr.Dataset.from_dict(read_json(path))
+    return dataset.assign({name: values.astype(float) for name, values in dataset.items() if values.dtype == object})
+
+
 class FigureFolder:
     """Figures on their way to the page and, as files, to the folder beside it."""
 

@@ -13,6 +13,7 @@ from operando.core.errors import MissingDependency
 from operando.core.phases import PhaseScheme
 from operando.core.provenance import versions
 from operando.core.quantities import interval
+from operando.pipeline.cell_ct.accounting import judged_rows
 from operando.pipeline.cell_ct.settings import CellCT
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_image, read_json, read_table
@@ -176,7 +177,7 @@ def _ledger(
             )
         )
     if comparison is not None:
-        judged = comparison.dropna(subset=["covered"])
+        judged = judged_rows(comparison)
         by = judged.groupby("quantity")["covered"].agg(rows="count", inside="sum").reset_index()
         by["percent"] = 100 * by["inside"].astype(float) / by["rows"]
         items.append(
