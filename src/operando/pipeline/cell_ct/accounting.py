@@ -30,10 +30,12 @@ def account(task: Task) -> None:
         spread = read_small_dataset(task.path("uncertainty.json"))
         changes = partial(ledger_rows, current=current, cell=cell, area_um2=float(spread.attrs["roi_area_um2"]))
         table = pd.concat([table, changes(table, spread=spread)], ignore_index=True)
+    table = pd.concat([table, read_table(task.path("spatial.parquet"))], ignore_index=True)
     if task.parameters["truth"]:
         truth = read_table(task.path("truth.parquet"))
         if inputs.cycler is not None:
             truth = pd.concat([truth, changes(truth)], ignore_index=True)
+        truth = pd.concat([truth, read_table(task.path("spatial-truth.parquet"))], ignore_index=True)
         write_table(task, "comparison.parquet", with_truth(table, truth))
     write_table(task, "ledger.parquet", table)
     write_table(task, "ledger.csv", interval(table))
@@ -88,10 +90,13 @@ def with_truth(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     return joined.drop(columns=["low", "high"]).assign(covered=inside.where(judged).astype("boolean"))
 
 
+JUDGED = ("volume", "coverage", "balance", "cumulative")
+"""Quantities whose intervals come from the labels; thickness and capacity are volumes in another unit."""
+
+
 def judged_rows(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose interval can be judged; thickness and capacity are volumes in another unit and not counted again."""
-    again = comparison["quantity"].str.contains("thickness|capacity")
-    return comparison[~again & comparison["covered"].notna()]
+    """Rows whose interval either holds the truth or does not."""
+    return comparison[comparison["quantity"].isin(JUDGED) & comparison["covered"].notna()]
 
 
 def summary_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:

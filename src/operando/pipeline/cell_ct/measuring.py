@@ -15,7 +15,7 @@ from operando.core.quantities import quantity_table, rows_from_array
 from operando.morphometry.uncertainty import FLIP_SHARE, LITHIUM, SCATTER_VOXELS, SHIFT_VOXELS
 from operando.pipeline.cell_ct.images import annotations_of, labels_on_grid
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
+from operando.pipeline.storage import read_image, read_json, write_json, write_table
 
 INTERFACE = "interface.json"
 """Where a model carries how far its interfaces are off."""
@@ -37,18 +37,14 @@ def measure(task: Task) -> None:
         model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
         if model is not None and (Path(model) / INTERFACE).exists():
             interface = known_interface(read_json(Path(model) / INTERFACE), phases, edge_um=edge_um(labels))
-    task.progress(0, 3)
+    task.progress(0, 2)
     sigma = morphometry.segmentation_sigma(labels, phases, plating_side=side, interface=interface)
-    task.progress(1, 3)
+    task.progress(1, 2)
     rows = measured(labels, phases, side, sigma=sigma)
     write_table(task, "quantities.parquet", quantity_table(rows))
     write_json(task, "uncertainty.json", sigma.assign_attrs(roi_area_um2=morphometry.roi_area(labels)).to_dict())
     used = None if interface is None else interface.to_dict()
     write_json(task, "interface.json", used)
-    task.progress(2, 3)
-    maps = morphometry.thickness_map(labels, phases).astype(np.float32)
-    maps.attrs["simulated"] = labels.attrs.get("simulated", False)
-    write_image(task, "maps.zarr", maps, labels=False)
 
 
 def edge_um(image: xr.DataArray) -> float:

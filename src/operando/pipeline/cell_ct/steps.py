@@ -6,14 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from operando.pipeline.cell_ct import accounting, images, measuring, segmenting
+from operando.pipeline.cell_ct import accounting, images, locating, measuring, segmenting
 from operando.pipeline.cell_ct.inputs import image_paths, open_series
 from operando.pipeline.cell_ct.page import make_report
 from operando.pipeline.cell_ct.settings import CellCT
 from operando.pipeline.step import Step, derived_seed
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
-_RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6}
+_RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6, "locate": 1e7}
 _SECONDS_PER_TRAINING_STEP = 0.12  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
@@ -148,30 +148,57 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             title="Measure the lithium",
             function=measuring.measure,
             inputs=("labels.zarr", *model, *moved),
-            outputs=("quantities.parquet", "uncertainty.json", "interface.json", "maps.zarr"),
+            outputs=("quantities.parquet", "uncertainty.json", "interface.json"),
             files=(*files, *annotated),
             parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **marks, **common},
             access="block",
             bytes_in_memory=_BASE_BYTES + 2**25 * 10 + 280 * series.sizes["y"] * series.sizes["x"],
-            bytes_on_disk=series.sizes["t"] * len(cell.phases) * series.sizes["y"] * series.sizes["x"] * 4,
             seconds=voxels / _RATES["measure"],
+        )
+    )
+    steps.append(
+        Step(
+            name="locate",
+            title="Map the lithium",
+            function=locating.locate,
+            inputs=("labels.zarr",),
+            outputs=("maps.zarr", "spatial", "spatial.parquet"),
+            parameters=common,
+            access="block",
+            bytes_in_memory=_BASE_BYTES + 2**25 * 10 + 280 * series.sizes["y"] * series.sizes["x"],
+            bytes_on_disk=series.sizes["t"] * (len(cell.phases) + 2) * series.sizes["y"] * series.sizes["x"] * 4,
+            seconds=voxels / _RATES["locate"] + 0.3 * series.sizes["t"],
         )
     )
     compared: tuple[str, ...] = ()
     if settings.truth is not None:
-        compared = ("truth.parquet",)
+        compared = ("truth.parquet", "spatial-truth.parquet")
         steps.append(
             Step(
                 name="truth",
                 title="Measure the true lithium",
                 function=measuring.measure_truth,
                 inputs=("labels.zarr", *moved),
-                outputs=compared,
+                outputs=("truth.parquet",),
                 files=(Path(settings.truth),),
                 parameters={"inputs": read, "truth": settings.truth, **common},
                 access="block",
                 bytes_in_memory=_BASE_BYTES + 2**25 * 8,
                 seconds=voxels / _RATES["measure"] / 2,
+            )
+        )
+        steps.append(
+            Step(
+                name="locate-truth",
+                title="Map the true lithium",
+                function=locating.locate_truth,
+                inputs=("labels.zarr", *moved),
+                outputs=("spatial-truth.parquet",),
+                files=(Path(settings.truth),),
+                parameters={"inputs": read, "truth": settings.truth, **common},
+                access="block",
+                bytes_in_memory=_BASE_BYTES + 2**25 * 10,
+                seconds=voxels / _RATES["locate"] + 0.3 * series.sizes["t"],
             )
         )
     comparison = ("comparison.parquet",) if compared else ()
@@ -180,7 +207,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             name="ledger",
             title="Write the ledger",
             function=accounting.account,
-            inputs=("quantities.parquet", "uncertainty.json", *compared),
+            inputs=("quantities.parquet", "uncertainty.json", "spatial.parquet", *compared),
             outputs=("ledger.parquet", "ledger.csv", "current.parquet", *comparison),
             files=() if inputs.cycler is None else (Path(inputs.cycler),),
             parameters={
@@ -195,7 +222,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             name="report",
             title="Write the report",
             function=make_report,
-            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "interface.json")
+            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "spatial", "interface.json")
             + ("ledger.parquet", "current.parquet", *evaluated)
             + (("training.json",) if model else ())
             + comparison,
