@@ -91,3 +91,29 @@ def test_an_empty_core_is_refused(volume):
     sections = Sections(planes=("yx",), depth=False, patch=(32, 32))
     with pytest.raises(InputError, match="at least one voxel"):
         logits_of(volume, (slice(4, 4), slice(0, 5), slice(0, 5)), sections, small_network(sections))
+
+
+def test_reading_every_mirror_image_makes_the_result_mirror_with_the_volume():
+    volume = np.random.default_rng(1).normal(size=(16, 28, 28)).astype(np.float32)
+    everything = tuple(slice(0, size) for size in volume.shape)
+    for planes, depth in ((("zx", "zy"), True), (("yx",), False)):
+        plain = Sections(planes=planes, depth=depth, context=1, patch=(16, 16))
+        network = small_network(plain)
+        for axis in (1, 2):
+            mirrored = np.flip(volume, axis)
+            for symmetries, same in ((4, True), (1, False)):
+                sections = Sections(**{**plain.to_dict(), "symmetries": symmetries})
+                there = logits_of(volume, everything, sections, network)
+                back = logits_of(mirrored, everything, sections, network)
+                assert np.allclose(np.flip(back, axis + 1), there, atol=1e-4) is same
+
+
+def test_two_symmetries_turn_the_volume_by_half_about_z():
+    volume = np.random.default_rng(2).normal(size=(16, 28, 28)).astype(np.float32)
+    everything = tuple(slice(0, size) for size in volume.shape)
+    sections = Sections(planes=("zx", "zy"), patch=(16, 16), symmetries=2)
+    network = small_network(sections)
+    there = logits_of(volume, everything, sections, network)
+    back = logits_of(np.flip(volume, (1, 2)), everything, sections, network)
+    assert np.allclose(np.flip(back, (2, 3)), there, atol=1e-4)
+    assert not np.allclose(logits_of(volume, everything, Sections(planes=("zx", "zy"), patch=(16, 16)), network), there)

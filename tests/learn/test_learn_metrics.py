@@ -6,9 +6,7 @@ from operando.core.phases import CELL, PhaseScheme
 from operando.learn import (
     accuracy,
     background_index,
-    calibration_error,
     confusion_matrix,
-    fit_temperature,
     intersection_over_union,
     macro_iou,
     summary,
@@ -94,20 +92,3 @@ def test_shapes_that_differ_are_refused():
 def test_a_label_of_the_truth_that_is_no_class_is_refused():
     with pytest.raises(InputError, match="1 voxels of other labels"):
         confusion_matrix(np.zeros((1, 2), np.uint8), np.array([[0, 9]], np.uint8), ids=[0])
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_that_logits_were_scaled_by_is_found_again(temperature):
-    rng = np.random.default_rng(1)
-    logits = rng.normal(scale=2, size=(40_000, 3))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    classes = (rng.random((len(logits), 1)) > chances.cumsum(axis=1)).sum(axis=1)
-    assert fit_temperature(logits * temperature, classes) == pytest.approx(temperature, rel=0.05)
-
-
-def test_calibration_error_of_honest_confidence_is_small_and_of_boasting_is_not():
-    rng = np.random.default_rng(2)
-    confidence = rng.uniform(0.5, 1, 100_000)
-    correct = rng.random(confidence.size) < confidence
-    assert calibration_error(confidence, correct) < 0.01
-    assert calibration_error(np.ones(confidence.size), correct) == pytest.approx(0.25, abs=0.01)

@@ -85,3 +85,52 @@ def test_gray_and_labels_of_a_patch_stay_together():
     gray, classes = PatchSampler(windows, classes=2, sections=sections, seed=0).batch(64)
     known = classes != 255
     assert np.array_equal(gray[:, 0][known] > 30, classes[known] == 1)
+
+
+@pytest.mark.parametrize("plane", ["zx", "zy", "yx"])
+def test_patches_are_mirrored_in_the_plane_of_the_electrodes_and_never_along_z(plane):
+    # Gray rises along z, then along x and y, so that the sense of every axis shows in a patch.
+    z, y, x = np.meshgrid(np.linspace(-2, 2, 24), np.arange(32.0), np.arange(32.0), indexing="ij")
+    truth = np.broadcast_to((np.arange(24) > 11).astype(np.uint8)[:, None, None], z.shape)[None]
+    sections = Sections(planes=(plane,), context=1, depth=False, patch=(24, 24))
+    senses = {"z": set(), "y": set(), "x": set()}
+    for axis, gray in (("z", z), ("y", (y - 16) / 8), ("x", (x - 16) / 8)):
+        windows = draw_windows(
+            gray[None],
+            truth,
+            count_annotations(truth),
+            scans=[0],
+            ids=[0, 1],
+            sections=sections,
+            scales={0: (0.0, 1.0)},
+            limit=20,
+        )
+        patches, _ = PatchSampler(windows, classes=2, sections=sections, seed=0).batch(24)
+        for patch in patches:
+            slopes = [np.abs(np.diff(patch, axis=a).mean()) for a in range(3)]
+            along = int(np.argmax(slopes))
+            senses[axis].add(int(np.sign(np.diff(patch, axis=along).mean())))
+    assert senses["z"] == {1}
+    # 0: a patch that reaches over the edge, where its window is mirrored.
+    assert senses["y"] - {0} == senses["x"] - {0} == {-1, 1}
+
+
+def test_the_tone_of_a_patch_varies_and_keeps_its_order(volume):
+    steps = np.repeat(np.linspace(-2, 2, 5), 8)[None, :, None, None] * np.ones((1, 40, 16, 32))
+    marks = np.zeros(steps.shape, np.uint8)
+    windows = draw_windows(
+        steps,
+        marks,
+        count_annotations(marks),
+        scans=[0],
+        ids=[0],
+        sections=SECTIONS,
+        scales={0: (0.0, 1.0)},
+        limit=4,
+    )
+    patches, _ = PatchSampler(windows, classes=1, sections=SECTIONS, seed=0).batch(64)
+    middle = patches[:, 2].mean(axis=2)
+    jumps = np.diff(middle, axis=1)
+    largest = jumps.max(axis=1)
+    assert largest.min() > 0.3
+    assert largest.std() > 0.05

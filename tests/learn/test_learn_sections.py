@@ -63,6 +63,30 @@ def test_the_network_of_the_paper_has_seven_levels_and_29_million_weights():
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(29e6, rel=0.03)
 
 
+def test_a_block_of_the_paper_is_convolution_prelu_dropout_and_batch_normalization_twice_a_level():
+    network = build_network("huang2023", in_channels=1, classes=6, device="meta")
+    first = network.model[0].conv
+    kinds = [[type(part).__name__ for part in [unit.conv, *unit.adn]] for unit in first]
+    assert kinds == [["Conv2d", "PReLU", "Dropout", "BatchNorm2d"]] * 2
+    assert first[0].conv.kernel_size == (3, 3)
+    assert first[0].adn.D.p == 0.2
+    design = NETWORKS["huang2023"]
+    assert (design.channels, design.patch) == ((32, 64, 128, 256, 512, 512, 512), (512, 512))
+
+
+@pytest.mark.parametrize("symmetries", [0, 3, 8])
+def test_symmetries_are_one_two_or_four(symmetries):
+    with pytest.raises(InputError, match="1, 2 or 4"):
+        Sections(planes=("zx",), symmetries=symmetries)
+
+
+def test_sections_saved_before_there_were_symmetries_read_patches_once():
+    plain = Sections(planes=("zx", "zy"), symmetries=4).to_dict()
+    assert Sections.from_dict(plain).symmetries == 4
+    del plain["symmetries"]
+    assert Sections.from_dict(plain).symmetries == 1
+
+
 def test_the_seed_decides_the_weights_and_leaves_the_random_state_alone():
     import torch
 
@@ -77,7 +101,8 @@ def test_the_seed_decides_the_weights_and_leaves_the_random_state_alone():
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"channels": (8,), "strides": ()}, {"channels": (8, 16), "strides": (3,)}, {"patch": (100, 128)}]
+    "numbers",
+    [{"channels": (8,), "strides": ()}, {"channels": (8, 16), "strides": (3,)}, {"patch": (100, 128)}, {"order": "NA"}],
 )
 def test_a_design_that_cannot_be_built_is_refused(numbers):
     with pytest.raises(InputError, match="NetworkDesign"):

@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from operando.core.errors import InputError
-from operando.learn import Sections, TrainingSettings, build_network, count_annotations, draw_windows, train
+from operando.learn import (
+    Sections,
+    TrainingSettings,
+    build_network,
+    count_annotations,
+    draw_windows,
+    train,
+    training_settings,
+)
 
 SECTIONS = Sections(planes=("zx",), context=0, depth=False, patch=(32, 32))
 
@@ -44,6 +54,24 @@ def test_the_same_seed_gives_the_same_weights(windows):
 def test_a_trained_network_is_ready_to_predict(windows):
     network, _ = trained(windows, settings=TrainingSettings(steps=1, batch=2))
     assert not network.training
+
+
+def test_settings_have_names_and_an_unknown_one_names_the_nearest():
+    assert training_settings("long").steps > training_settings("default").steps
+    assert training_settings(TrainingSettings(steps=7)).steps == 7
+    with pytest.raises(InputError, match="Did you mean 'huang2023'"):
+        training_settings("huang")
+
+
+def test_the_settings_of_the_paper_are_cross_entropy_and_the_last_weights(windows):
+    import torch
+
+    settings = replace(training_settings("huang2023"), steps=2, batch=2)
+    network, history = trained(windows, settings=settings)
+    again, _ = trained(windows, settings=replace(settings, average=0.5))
+    assert (settings.dice, settings.weight_decay) == (0.0, 0.0)
+    assert not all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+    assert history[0]["loss"] == pytest.approx(np.log(2), abs=0.5)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"dice": 1.5}])

@@ -7,7 +7,7 @@ from operando.core.axes import labeled_image
 from operando.core.errors import InputError
 from operando.core.phases import CELL
 from operando.morphometry import inactive_lithium, inactive_mask
-from operando.morphometry.connectivity import _components
+from operando.morphometry.components import joined_sets
 from operando.samples import symmetric_cell
 
 
@@ -87,12 +87,12 @@ def test_diagonal_contact_counts_for_26_neighbors_only():
 
 
 def test_components_are_joined_with_64_bit_numbers():
-    joined = _components(6, np.array([[5, 4], [4, 3], [1, 0]]))
+    joined = joined_sets(6, np.array([[5, 4], [4, 3], [1, 0]]))
     assert joined.dtype == np.int64
     assert joined.tolist() == [0, 0, 2, 3, 3, 3]
     chain = np.stack([np.arange(1, 5000), np.arange(4999)], axis=1)
     shuffled = np.random.default_rng(0).permutation(chain)
-    assert not _components(5000, shuffled).any()
+    assert not joined_sets(5000, shuffled).any()
 
 
 def test_unknown_connectivity_and_side_are_refused():

@@ -4,7 +4,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from operando.core.axes import labeled_image
-from operando.core.errors import AxesError, InputError
+from operando.core.errors import InputError
 from operando.core.phases import CELL
 from operando.morphometry import (
     coverage,
@@ -13,7 +13,6 @@ from operando.morphometry import (
     interface_area,
     interface_error,
     lithium_by_side,
-    probability_moments,
     segmentation_sigma,
     volumes,
 )
@@ -92,46 +91,6 @@ def test_shapes_and_missing_annotations_are_refused():
         interface_error(_slab(5), _slab(5, (20, 64, 64)), TWO)
     with pytest.raises(InputError, match="at least one voxel must be annotated"):
         interface_error(_slab(5), _slab(5).copy(data=np.full((24, 64, 64), 255, np.uint8)), TWO)
-
-
-def _probability(array, names):
-    dims = ("t", "phase", "z", "y", "x")[5 - array.ndim :]
-    return labeled_image(array, dims=dims, voxel_size_um=2.0, coords={"phase": list(names)})
-
-
-def test_moments_are_those_of_independent_voxels():
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet([1, 1, 1], size=(2, 5, 6, 7)).transpose(0, 4, 1, 2, 3)
-    labels = labeled_image(p.argmax(axis=1).astype(np.uint8), voxel_size_um=2.0)
-    phases = {"a": 0, "b": 1, "c": 2}
-    moments = probability_moments(_probability(p, phases), labels, phases)
-    assert moments["expected"].dims == ("t", "component")
-    np.testing.assert_allclose(moments["expected"], 8 * p.sum(axis=(2, 3, 4)), rtol=1e-5)
-    np.testing.assert_allclose(moments["bernoulli"], 64 * (p * (1 - p)).sum(axis=(2, 3, 4)), rtol=1e-5)
-    np.testing.assert_allclose(moments["excess"], volumes(labels, phases) - moments["expected"], atol=1e-3)
-    np.testing.assert_allclose(moments["doubt"][:, 0], 1 - p.max(axis=1).mean(axis=(1, 2, 3)), rtol=1e-5)
-    lazy = probability_moments(_probability(p, phases).chunk({"z": 2, "phase": 1}), labels.chunk({"z": 3}), phases)
-    xr.testing.assert_allclose(lazy, moments)
-
-
-def test_certain_probabilities_have_no_excess_on_either_side():
-    cell = symmetric_cell(shape=(40, 32, 32), scans=3, seed=2)
-    p = np.stack([cell.labels.values == number for number in CELL.ids], axis=1).astype(np.float32)
-    moments = probability_moments(_probability(p, CELL), cell.labels, CELL)
-    assert np.abs(moments["excess"]).max() == 0
-    assert moments["bernoulli"].max() == 0
-    sides = ["plating side", "stripping side"]
-    np.testing.assert_allclose(moments["expected"].sel(component=sides), lithium_by_side(cell.labels, CELL), rtol=1e-6)
-
-
-def test_probabilities_must_fit_the_labels():
-    labels = labeled_image(np.zeros((2, 3, 4), np.uint8), voxel_size_um=2.0)
-    with pytest.raises(InputError, match="must name the phases"):
-        probability_moments(_probability(np.ones((2, 2, 3, 4)), ["electrolyte", "lager"]), labels, TWO)
-    with pytest.raises(InputError, match="one shape"):
-        probability_moments(_probability(np.ones((2, 2, 3, 5)), TWO), labels, TWO)
-    with pytest.raises(AxesError, match="phase"):
-        probability_moments(labels, labels, TWO)
 
 
 def test_sigma_of_a_volume_is_its_surface_times_the_shift():

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 from operando.core.errors import InputError
 from operando.core.phases import CELL
 from operando.report import balance, component_volumes, coverage, rgb_array, style, thickness
-from operando.report.series import draw_current
+from operando.report.lines import draw_current
 
 
 def _texts(figure):

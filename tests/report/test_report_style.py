@@ -5,16 +5,16 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.phases import CELL
-from operando.report import png_bytes, rgb_array, style
+from operando.report import png_bytes, rgb_array, style, wording
 
 
 def test_an_axis_label_takes_name_and_unit_from_attrs():
     array = xr.DataArray(0.0, attrs={"long_name": "Effective thickness", "units": "um"})
-    assert style.array_label(array) == "Effective thickness [µm]"
+    assert wording.array_label(array) == "Effective thickness [µm]"
 
 
 def test_an_array_without_long_name_is_labeled_by_its_name():
-    assert style.array_label(xr.DataArray(0.0, name="current_density", attrs={"units": "mA cm-2"})) == (
+    assert wording.array_label(xr.DataArray(0.0, name="current_density", attrs={"units": "mA cm-2"})) == (
         "Current density [mA cm⁻²]"
     )
 
@@ -38,7 +38,7 @@ def test_the_scale_bar_drawn_covers_its_length_in_voxels(voxel):
     (bar,) = [a for a in ax.artists if a.get_gid() == "scale bar"]
     (patch,) = bar.size_bar.get_children()
     assert patch.get_width() == drawn
-    assert bar.txt_label.get_text() == style.length_text(drawn)
+    assert bar.txt_label.get_text() == wording.length_text(drawn)
 
 
 def test_the_colors_of_components_are_those_of_the_scheme():
@@ -70,9 +70,9 @@ def test_a_column_wide_figure_has_the_pixels_of_its_width_at_200_dpi():
     [(-1.0, 0.25, "−1.00 ± 0.25 µm³"), (float("nan"), 1.0, "not known"), (52.0, float("nan"), "52.0 µm³")],
 )
 def test_a_number_is_spelled_as_far_as_its_interval_supports(value, half, text):
-    assert style.quantity_text(value, half, "um3") == text
+    assert wording.quantity_text(value, half, "um3") == text
 
 
 def test_scans_without_a_time_unit_are_numbered():
     image = xr.DataArray([0, 0], dims="t", coords={"t": ("t", [0.0, 1.0], {"units": "1"})})
-    assert style.scan_titles(image, [1]) == ["scan 1"]
+    assert wording.scan_titles(image, [1]) == ["scan 1"]

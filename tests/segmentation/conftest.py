@@ -66,3 +66,9 @@ def slab_cell(shape=(64, 64, 64), *, scans=4, seed=0, noise=0.01, blur=0.7, drif
 @pytest.fixture(scope="session")
 def cell() -> xr.Dataset:
     return slab_cell((40, 48, 48), scans=4, seed=5)
+
+
+@pytest.fixture(scope="session")
+def make_cell():
+    """Makes cells of other shapes and seeds."""
+    return slab_cell

@@ -1,12 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from operando.core.axes import labeled_image
+from operando.core.axes import calibrate, labeled_image
 from operando.core.errors import AxesError, FileError, InputError, PhaseError
 from operando.core.phases import CELL
-from operando.learn import TrainingSettings
+from operando.learn import TrainingSettings, training_settings
 from operando.segmentation import NetworkSegmenter, Otsu, Segmenter, agreement, draw_strokes, label_slices
 
 QUICK = TrainingSettings(steps=60, batch=4)
@@ -177,6 +178,134 @@ def test_scans_to_hold_out_can_be_named_and_measured_on_before_they_are_trained_
     assert fitted.card_["split"]["held_out_scans"] == [annotated[0]]
     with pytest.raises(InputError, match="leave at least one"):
         NetworkSegmenter(CELL, training=settings, validation=annotated).fit(cell.image, marks)
+
+
+@pytest.fixture(scope="module")
+def cells(make_cell):
+    """Three cells of different shapes, and annotations of each."""
+    shapes = ((40, 32, 24), (40, 24, 32), (48, 24, 24))
+    made = [make_cell(shape, scans=2, seed=seed) for seed, shape in enumerate(shapes)]
+    return [c.image for c in made], [label_slices(c.labels, slices=4) for c in made]
+
+
+@pytest.fixture(scope="module")
+def of_cells(cells):
+    seen = []
+    settings = TrainingSettings(steps=20, batch=2)
+    segmenter = NetworkSegmenter(CELL, training=settings, validated=lambda network: seen.append(len(network.history_)))
+    return segmenter.fit(*cells), seen
+
+
+def test_a_network_learns_from_several_cells_and_is_measured_on_whole_ones(cells, of_cells):
+    segmenter, seen = of_cells
+    card = segmenter.card_
+    assert card["split"]["kind"] == "series"
+    assert len(card["split"]["held_out_series"]) == 1
+    assert [entry["shape"] for entry in card["data"]["series"]] == [list(image.shape) for image in cells[0]]
+    assert card["data"]["annotated_voxels"]["electrode"] == sum(int((m == CELL["electrode"]).sum()) for m in cells[1])
+    assert seen == [20]
+    labels = segmenter.predict(cells[0][2])
+    assert labels.shape == cells[0][2].shape
+
+
+def test_one_cell_in_a_list_is_that_cell(cell, marks):
+    settings = TrainingSettings(steps=2, batch=1)
+    alone, listed = (NetworkSegmenter(CELL, training=settings, validation=False) for _ in range(2))
+    alone.fit(cell.image, marks)
+    listed.fit([cell.image], [marks])
+    assert listed.card_ == alone.card_
+    assert np.array_equal(listed.predict(cell.image[3]), alone.predict(cell.image[3]))
+
+
+def test_cells_to_hold_out_can_be_named(cells):
+    settings = TrainingSettings(steps=1, batch=1)
+    segmenter = NetworkSegmenter(CELL, training=settings, validation=[2]).fit(*cells)
+    assert segmenter.card_["split"]["held_out_series"] == [2]
+    assert segmenter.card_["split"]["held_out_scans"] == [[2, 0], [2, 1]]
+    with pytest.raises(InputError, match="annotated series"):
+        NetworkSegmenter(CELL, validation=[0, 1, 2]).fit(*cells)
+
+
+def test_cells_that_do_not_belong_together_are_refused(cells):
+    images, marks = cells
+    with pytest.raises(InputError, match="lists of as many"):
+        NetworkSegmenter(CELL).fit(images, marks[:2])
+    with pytest.raises(InputError, match="lists of as many"):
+        NetworkSegmenter(CELL).fit(images[0], marks)
+    with pytest.raises(InputError, match="empty list"):
+        NetworkSegmenter(CELL).fit([], [])
+    coarse = [images[0], calibrate(images[1], voxel_size_um=2.0)]
+    with pytest.raises(InputError, match="one voxel size"):
+        NetworkSegmenter(CELL).fit(coarse, marks[:2])
+
+
+def test_held_out_volumes_are_right_after_the_calibration(fitted):
+    before, after = fitted.metrics_["volume_ratio_before"], fitted.metrics_["volume_ratio"]
+    assert set(after) == set(CELL)
+    assert max(abs(after[name] - 1) for name in CELL) <= max(abs(before[name] - 1) for name in CELL)
+    assert fitted.card_["shift"] == fitted._fitted.shift.tolist()
+    assert any(fitted.card_["shift"])
+
+
+def test_strokes_say_nothing_about_volumes_and_do_not_calibrate_them(cell):
+    strokes = draw_strokes(cell.labels, strokes_per_phase=6, scans=[1, 2, 3])
+    fitted = NetworkSegmenter(CELL, training=QUICK).fit(cell.image, strokes)
+    assert fitted._fitted.temperature >= 1
+    # Shifted by how frequent the phases are in the images, which makes the thin ones rarer.
+    assert fitted._fitted.shift[CELL["dendrite"]] < fitted._fitted.shift[CELL["electrolyte"]]
+
+
+def test_reliability_is_told_of_all_and_of_each_phase_before_and_after(fitted):
+    told = fitted.metrics_["reliability"]
+    for when in ("before", "after"):
+        assert set(told[when]) <= {"all", *CELL}
+        for curve in told[when].values():
+            assert set(curve) == {"confidence", "accuracy", "n"}
+            assert len(curve["n"]) == len(curve["accuracy"]) == len(curve["confidence"])
+        assert sum(told[when]["all"]["n"]) == fitted.metrics_["voxels"]
+    json.dumps(fitted.card_, allow_nan=False)
+
+
+def test_mirror_images_are_averaged_where_asked_and_saved(cell, fitted, tmp_path):
+    fitted.save(tmp_path / "network")
+    plain, mirrored = (NetworkSegmenter.load(tmp_path / "network", symmetries=count) for count in (1, 4))
+    assert np.array_equal(plain.predict(cell.image[3]), fitted.predict(cell.image[3]))
+    chances = [segmenter.predict_probability(cell.image[3]).values for segmenter in (plain, mirrored)]
+    assert not np.array_equal(*chances)
+    assert np.mean(chances[0].argmax(axis=0) == chances[1].argmax(axis=0)) > 0.9
+    settings = TrainingSettings(steps=1, batch=1)
+    own = NetworkSegmenter(CELL, symmetries=2, training=settings, validation=False)
+    assert own.fit(cell.image, label_slices(cell.labels, slices=2)).card_["sections"]["symmetries"] == 2
+
+
+def test_the_network_of_the_paper_trains_and_predicts_by_name(make_cell):
+    cell = make_cell((32, 24, 24), scans=1, seed=6)
+    marks = label_slices(cell.labels, slices=3)
+    told = []
+    segmenter = NetworkSegmenter(
+        CELL,
+        network="huang2023",
+        planes="zx",
+        context=0,
+        training=replace(training_settings("huang2023"), steps=1, batch=2),
+        validation=False,
+        progress=lambda step, steps, loss: told.append(loss),
+    ).fit(cell.image, marks)
+    assert np.isfinite(told).all()
+    assert segmenter.card_["sections"]["patch"] == (512, 512)
+    labels = segmenter.predict(cell.image[0].isel(y=slice(0, 2)))
+    assert set(np.unique(labels)) <= set(CELL.ids)
+
+
+@pytest.mark.slow
+def test_the_network_of_the_paper_takes_a_whole_patch_of_512():
+    rng = np.random.default_rng(0)
+    truth = np.zeros((1, 1, 512, 512), np.uint8)
+    truth[..., 256:, :] = 1
+    image = truth + 0.3 * rng.normal(size=truth.shape)
+    settings = replace(training_settings("huang2023"), steps=1, batch=1)
+    segmenter = NetworkSegmenter(network="huang2023", training=settings, validation=False).fit(image, truth)
+    assert segmenter.predict(image[0, 0]).shape == (512, 512)
 
 
 def test_a_network_of_images_reads_a_volume_slice_by_slice():

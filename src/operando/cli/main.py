@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 import operando
-from operando.cli import check, convert, demo, estimate, info, new, report, run
+from operando.cli import check, convert, demo, estimate, info, label, new, report, run
 from operando.cli.console import complain, options
 from operando.core.errors import OperandoError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 for verb in (demo, info, convert, new, check, estimate, run, report):
     app.command(name=verb.__name__.rpartition(".")[2])(verb.command)
+app.add_typer(label.app, name="label")
 
 
 def _version(show: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from operando.core.errors import PhaseError, nearest
 
@@ -188,9 +188,13 @@ class PhaseScheme(Mapping[str, int]):
         )
 
     @classmethod
-    def of(cls, phases: PhaseScheme | Mapping[str, int]) -> PhaseScheme:
-        """Return ``phases`` itself, or a scheme made from a plain mapping."""
-        return phases if isinstance(phases, PhaseScheme) else cls(phases)
+    def of(cls, phases: PhaseScheme | Mapping[str, int] | Mapping[str, Mapping[str, Any]]) -> PhaseScheme:
+        """Return ``phases`` itself, or a scheme made from a plain mapping or from what :meth:`to_dict` gives."""
+        if isinstance(phases, PhaseScheme):
+            return phases
+        if isinstance(phases, Mapping) and phases and all(isinstance(entry, Mapping) for entry in phases.values()):
+            return cls.from_dict(cast("Mapping[str, Mapping[str, Any]]", phases))
+        return cls(cast("Mapping[str, int]", phases))
 
     def check(self, labels: xr.DataArray | np.ndarray, *, where: str = "labels") -> None:
         """Raise :class:`PhaseError` where a label image holds an id that is neither a phase nor 255.

@@ -1,15 +1,13 @@
 """Networks, sampling, training, inference in blocks and metrics: the room where torch lives."""
 
+from operando.learn.calibration import calibration_error, fit_temperature, prior_shift, reliability, volume_shift
 from operando.learn.inference import block_logits, read_region
 from operando.learn.metrics import (
     accuracy,
     background_index,
-    calibration_error,
     confusion_matrix,
-    fit_temperature,
     intersection_over_union,
     macro_iou,
-    prior_shift,
     summary,
     total_iou,
 )
@@ -18,11 +16,12 @@ from operando.learn.networks import NETWORKS, NetworkDesign, build_network, netw
 from operando.learn.normalization import gray_columns, gray_scale, normalized
 from operando.learn.sampling import AnnotationCounts, PatchSampler, Window, count_annotations, draw_windows
 from operando.learn.sections import PLANES, Sections
-from operando.learn.training import TrainingSettings, train
+from operando.learn.training import TRAININGS, TrainingSettings, train, training_settings
 
 __all__ = [
     "NETWORKS",
     "PLANES",
+    "TRAININGS",
     "AnnotationCounts",
     "NetworkDesign",
     "PatchSampler",
@@ -49,8 +48,11 @@ __all__ = [
     "normalized",
     "prior_shift",
     "read_region",
+    "reliability",
     "save_model",
     "summary",
     "total_iou",
     "train",
+    "training_settings",
+    "volume_shift",
 ]

@@ -107,7 +107,8 @@ def block_logits(
     -----
     Patches lie on a lattice fixed to the whole volume and every batch has the same size, so a voxel
     gets the same additions in the same order whatever the block. Logits are averaged before any
-    softmax (Huang et al. 2023, Supplementary Note 1). Holds ``4 * classes`` bytes per voxel of the
+    softmax (Huang et al. 2023, Supplementary Note 1), and over ``sections.symmetries`` mirror images
+    of each patch, which takes that many times as long. Holds ``4 * classes`` bytes per voxel of the
     core beside the block itself. One call computes at a time; torch uses the cores.
     """
     torch = require("torch", extra="learn", purpose="Segmentation with a network")
@@ -147,10 +148,29 @@ def block_logits(
                         count = min(_BATCH, sizes[normal] - first)
                         batch = _batch(torch, stack, first, count, sections, depth).to(device)
                         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
-                            out = network(batch)
+                            out = _mirror_averaged(network, batch, plane, sections)
                         out = out[:count, :, inside[0][0], inside[1][0]].float().cpu() * weights
                         target[:, first : first + count] += out.transpose(0, 1)
         return np.asarray(total.numpy())
+
+
+def _mirror_averaged(network: Any, batch: Any, plane: str, sections: Sections) -> Any:
+    """Logits averaged over the mirror images of a batch that are symmetries of a cell.
+
+    Columns may be mirrored, and so may what is across the columns in the plane of the electrodes: the
+    neighboring slices of a section through z, the rows of a section across z. Exchanging x and y is
+    what reading both planes zx and zy does.
+    """
+    width = 2 * sections.context + 1
+    out = network(batch)
+    for columns, across in ((True, True), (True, False), (False, True))[: sections.symmetries - 1]:
+        turned = [axis for axis, mirror in ((3, columns), (2, across and plane == "yx")) if mirror]
+        read = batch.flip(turned) if turned else batch.clone()
+        if across and plane != "yx":
+            read[:, :width] = read[:, :width].flip(1)
+        found = network(read)
+        out = out + (found.flip(turned) if turned else found)
+    return out / sections.symmetries
 
 
 def _overlap(core: slice, start: int, size: int) -> tuple[slice, slice]:

@@ -19,6 +19,8 @@ _PIXELS = 256**2  # of a window at most: slices larger than that are seen throug
 _SHIFT = 0.1  # of the rows: largest shift of a patch along z
 _DEPTH_JITTER = 0.1  # standard deviation of the gain and offset of the depth input
 _DEPTH_DROPPED = 0.2  # share of patches without depth
+_TONES = np.linspace(-3, 3, 7)  # normalized gray values at which a patch's tone curve is bent
+_BEND = 0.1  # standard deviation of what is added there: phases are up to 10 % of the contrast off between cells
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,9 @@ class PatchSampler:
 
     Notes
     -----
-    Every class is as likely as any other to be at the patch's annotated anchor. Mirrors across the
-    columns and across the slices are symmetries of a cell; a mirror along z is not, since the two
-    electrodes differ. Gray is jittered in gain, offset and noise, and depth a little, so that the
+    Every class is as likely as any other to be at the patch's annotated anchor. Mirrors along x and
+    along y, and their exchange, are symmetries of a cell and all that is used; a mirror along z is
+    not, since the two electrodes differ. Gray is jittered in gain, offset and noise, and depth a little, so that the
     network leans on neither alone.
     """
 
@@ -273,7 +275,7 @@ class PatchSampler:
         if rng.random() < 0.5:
             gray[:width] = gray[:width, :, ::-1].copy()
             classes[:] = classes[:, ::-1].copy()
-        if rng.random() < 0.5:
+        if window.plane != "yx" and rng.random() < 0.5:
             gray[:width] = gray[:width][::-1].copy()
         if window.plane == "yx" and rng.random() < 0.5:
             gray[:width] = gray[:width, ::-1].copy()
@@ -282,6 +284,9 @@ class PatchSampler:
         if window.plane == "yx" and classes.shape[0] == classes.shape[1] and rng.random() < 0.5:
             gray[:width] = gray[:width].transpose(0, 2, 1).copy()
             classes[:] = classes.T.copy()
+        if _BEND:
+            bend = _BEND * rng.normal(size=_TONES.size)
+            gray[:width] += np.interp(gray[:width], _TONES, bend).astype(np.float32)
         gain, offset = 1 + 0.08 * rng.normal(), 0.15 * rng.normal()
         gray[:width] *= np.float32(gain)
         gray[:width] += np.float32(offset)

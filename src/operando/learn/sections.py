@@ -32,6 +32,8 @@ class Sections:
         Fraction of a patch that its neighbor shares, in [0, 0.5].
     factor : int
         Sides of a patch are multiples of this.
+    symmetries : int
+        Mirror images of a patch that are read and averaged: 1 (as it is), 2 or 4. Time grows with it.
     """
 
     planes: tuple[str, ...]
@@ -40,6 +42,7 @@ class Sections:
     patch: tuple[int, int] = (160, 128)
     overlap: float = 0.25
     factor: int = 8
+    symmetries: int = 1
 
     def __post_init__(self) -> None:
         for plane in self.planes:
@@ -54,6 +57,8 @@ class Sections:
                 f"Sections: context >= 0, overlap in [0, 0.5] and patches of at least {self.factor} voxels are needed, "
                 f"got {self.context}, {self.overlap} and {self.patch}. The defaults are 2, 0.25 and (160, 128)."
             )
+        if self.symmetries not in (1, 2, 4):
+            raise InputError(f"Sections: symmetries must be 1, 2 or 4, got {self.symmetries}. 1 reads patches once.")
 
     @property
     def in_channels(self) -> int:
@@ -75,6 +80,7 @@ class Sections:
             patch=(rows, columns),
             overlap=float(plain["overlap"]),
             factor=int(plain["factor"]),
+            symmetries=int(plain.get("symmetries", 1)),
         )
 
 

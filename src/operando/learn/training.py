@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from operando.core.errors import InputError, require
+from operando.core.errors import InputError, nearest, require
 from operando.core.phases import UNLABELED
 from operando.learn.sampling import PatchSampler, Window
 from operando.learn.sections import Sections
@@ -58,6 +58,36 @@ class TrainingSettings:
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON."""
         return asdict(self)
+
+
+TRAININGS: dict[str, TrainingSettings] = {
+    "default": TrainingSettings(),
+    "long": TrainingSettings(steps=3000),
+    "huang2023": TrainingSettings(steps=3000, learning_rate=1e-3, weight_decay=0.0, dice=0.0, average=0.0),
+}
+"""Settings by name. ``huang2023`` has the paper's loss and optimizer: cross entropy, Adam (AdamW without decay), the
+last weights. The paper stops after an hour or after ten evaluations without improvement; here the number of steps is
+fixed, so that a result can be repeated."""
+
+
+def training_settings(name: str | TrainingSettings) -> TrainingSettings:
+    """Settings of that name, or the settings themselves.
+
+    Raises
+    ------
+    InputError
+        Where there is no such name.
+
+    Examples
+    --------
+    >>> training_settings("huang2023").dice
+    0.0
+    """
+    if isinstance(name, TrainingSettings):
+        return name
+    if name not in TRAININGS:
+        raise InputError(f"training_settings: there are no settings {name!r}. {nearest(str(name), TRAININGS)}")
+    return TRAININGS[name]
 
 
 def train(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from operando.core.axes import voxel_volume
-from operando.core.errors import InputError
+from operando.core.errors import InputError, nearest
+from operando.morphometry.components import STEPS, Search
 from operando.morphometry.interface import (
     ENDS,
     SIDES,
@@ -19,33 +18,30 @@ from operando.morphometry.interface import (
     electrode_faces,
     middle_face,
     plating_end,
-    slab_planes,
-    slabs,
 )
 from operando.morphometry.sides import fixed_and_free, lithium_phases
-from operando.morphometry.volume import Phases, checked_labels, scans
+from operando.morphometry.volume import Phases, checked_labels, passed_on, scans
 
-# Steps in the plane that join a voxel to one of the next plane, by connectivity.
-_STEPS = {
-    6: ((0, 0),),
-    18: ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)),
-    26: tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)),
-}
+COLLECTORS = ("z0", "z1", "y0", "y1", "x0", "x1")
+"""Faces of the field of view that may be current collectors: first and last plane along each axis."""
+BORDERS = ("unknown", "inactive")
 
 
 def inactive_lithium(
     labels: xr.DataArray,
     phases: Phases,
     *,
+    collectors: Sequence[str] | None = None,
+    border: str | None = None,
     plating_side: str | None = None,
-    side: str | None = "plating",
+    side: str | None = "auto",
     electrode: str = "electrode",
     lithium: Sequence[str] | None = None,
     side_of: dict[str, str] | None = None,
     connectivity: int = 6,
     slab_voxels: int = SLAB_VOXELS,
 ) -> xr.DataArray:
-    """Volume of lithium that no path through lithium joins to an electrode ("dead" lithium).
+    """Volume of lithium that no path through lithium joins to a current collector or an electrode ("dead" lithium).
 
     Parameters
     ----------
@@ -53,10 +49,19 @@ def inactive_lithium(
         Phase ids; ``z`` normal to the electrodes. May be lazy.
     phases : PhaseScheme or mapping of str to int
         What the ids mean.
+    collectors : sequence of {"z0", "z1", "y0", "y1", "x0", "x1"}, optional
+        First or last planes of the field of view in which lithium is in contact with a current collector, such as
+        ``("z0", "z1")`` for a cell that is seen from foil to foil. Default: contact is the electrode itself, which
+        must then be labeled.
+    border : {"unknown", "inactive"}, optional
+        What a piece without contact is that touches an open face of the field of view, through which its path may
+        leave: not counted, or counted like any other. Default: ``unknown`` where ``collectors`` are given, else
+        ``inactive``. The coordinate ``unknown`` holds their volume in either case.
     plating_side : {"low", "high"}, optional
         End of ``z`` that is plated on first charge. Default: ``labels.attrs["plating_side"]``.
-    side : {"plating", "stripping"} or None
-        Side of the cell to count on; None counts both.
+    side : {"auto", "plating", "stripping"} or None
+        Side of the cell to count on; None counts both. ``auto``: the plating side, but both where there are
+        ``collectors`` and nobody says which side that is.
     electrode, lithium, side_of
         As in :func:`lithium_by_side`.
     connectivity : {6, 18, 26}
@@ -67,24 +72,29 @@ def inactive_lithium(
     Returns
     -------
     DataArray of float64, dims ([t]), units "um3"
+        With the coordinate ``unknown`` (um3, same dims); ``attrs`` state connectivity, collectors and border.
 
     Raises
     ------
     InputError, PhaseError, UnitsError
-        Where the plating side, a phase, the voxel size or the connectivity is not known.
+        Where the plating side, a collector, a phase, the voxel size or the connectivity is not known.
 
     Notes
     -----
-    Lithium is connected where its component (through all lithium phases together) holds a voxel of an
-    electrode's slab: electrode before its surface as :func:`electrode_surfaces` finds it. A speck labeled
-    electrode inside the electrolyte is therefore no electrode.
+    Components of all lithium phases together are in contact where they hold a voxel in the plane of a collector or,
+    without collectors, of an electrode's slab: electrode before its surface as :func:`electrode_surfaces` finds
+    it. A speck labeled electrode inside the electrolyte is therefore no electrode.
+
+    Open are the faces that are no collector; without collectors those along ``y`` and ``x``, and the end of ``z``
+    without an electrode. An axis of a single voxel has no faces: a section is judged as it is.
 
     Components are labeled slab by slab and joined across slabs, with 64-bit numbers; the result does not
     depend on ``slab_voxels``. Memory: about 10 bytes per voxel of a slab (at least one plane), a row of
     chunks of a lazy image, three (y, x) maps and 24 bytes per component.
 
     Do not trust it below the resolution: a neck thinner than a voxel reads as a gap, and one wrong voxel
-    opens or closes a contact. :func:`connectivity` 26 and 6 bracket the latter.
+    opens or closes a contact. ``connectivity`` 26 and 6 bracket the latter. Where the plane of a collector shows
+    no lithium, as beyond a foil that is not in the region, everything is inactive.
 
     Examples
     --------
@@ -95,27 +105,50 @@ def inactive_lithium(
     >>> phases = {"electrolyte": 0, "electrode": 1, "deposited": 2, "dendrite": 3}
     >>> inactive_lithium(labels, phases, plating_side="low").item()
     1.0
+    >>> inactive_lithium(labels, phases, collectors=("z0", "z1")).item()
+    1.0
+
+    Where only the upper plane is a collector, what hangs on the lower one may go on outside:
+
+    >>> dead = inactive_lithium(labels, phases, collectors=("z1",))
+    >>> dead.item(), dead["unknown"].item()
+    (1.0, 2.0)
     """
-    searches = _searches(labels, phases, plating_side, side, electrode, lithium, side_of, connectivity, slab_voxels)
+    searches, border = _searches(
+        labels, phases, collectors, border, plating_side, side, electrode, lithium, side_of, connectivity, slab_voxels
+    )
     voxel = voxel_volume(labels, where="inactive_lithium")
-    counts = []
+    counts, unknown = [], []
     for search in searches:
-        sizes, connected, _ = search.components()
-        counts.append(int(sizes[~connected].sum()))
-    attrs = {"units": "um3", "long_name": "Inactive lithium", "connectivity": connectivity}
-    values = np.array(counts, dtype=float) * voxel
-    if "t" not in labels.dims:
-        return xr.DataArray(values[0], attrs=attrs)
-    coords = {"t": labels.coords["t"]} if "t" in labels.coords else None
-    return xr.DataArray(values, dims="t", coords=coords, attrs=attrs)
+        found = search.components()
+        counts.append(int(found.sizes[found.inactive(border)].sum()))
+        unknown.append(int(found.sizes[~found.connected & found.open].sum()))
+    attrs = {
+        "units": "um3",
+        "long_name": "Inactive lithium",
+        "connectivity": connectivity,
+        "collectors": "electrodes" if collectors is None else " ".join(collectors),
+        "border": border,
+        "unknown": "pieces without contact that touch an open face of the field of view, "
+        + ("not counted: see the coordinate" if border == "unknown" else "counted: their share is the coordinate"),
+        **passed_on(labels),
+    }
+    timed = "t" in labels.dims
+    values, open_ = (np.array(n, dtype=float) * voxel for n in (counts, unknown))
+    coords: dict[str, Any] = {"t": labels.coords["t"]} if timed and "t" in labels.coords else {}
+    described = {"units": "um3", "long_name": "Lithium without known contact"}
+    coords["unknown"] = (("t",), open_, described) if timed else ((), open_[0], described)
+    return xr.DataArray(values if timed else values[0], dims=("t",) if timed else (), coords=coords, attrs=attrs)
 
 
 def inactive_mask(
     labels: xr.DataArray,
     phases: Phases,
     *,
+    collectors: Sequence[str] | None = None,
+    border: str | None = None,
     plating_side: str | None = None,
-    side: str | None = "plating",
+    side: str | None = "auto",
     electrode: str = "electrode",
     lithium: Sequence[str] | None = None,
     side_of: dict[str, str] | None = None,
@@ -126,7 +159,7 @@ def inactive_mask(
 
     Parameters
     ----------
-    labels, phases, plating_side, side, electrode, lithium, side_of, connectivity, slab_voxels
+    labels, phases, collectors, border, plating_side, side, electrode, lithium, side_of, connectivity, slab_voxels
         As in :func:`inactive_lithium`.
 
     Returns
@@ -143,10 +176,13 @@ def inactive_mask(
     >>> inactive_mask(labels, phases, plating_side="low").values.ravel().nonzero()[0].tolist()
     [3]
     """
+    searches, border = _searches(
+        labels, phases, collectors, border, plating_side, side, electrode, lithium, side_of, connectivity, slab_voxels
+    )
     masks = []
-    for search in _searches(labels, phases, plating_side, side, electrode, lithium, side_of, connectivity, slab_voxels):
-        _, connected, firsts = search.components()
-        masks.append(search.mask(~connected, firsts))
+    for search in searches:
+        found = search.components()
+        masks.append(search.mask(found.inactive(border), found.firsts))
     _, ordered = checked_labels(labels, phases, where="inactive_mask")
     if ordered.chunks is None:
         data = np.stack(masks) if "t" in ordered.dims else masks[0]
@@ -160,6 +196,8 @@ def inactive_mask(
 def _searches(
     labels: xr.DataArray,
     phases: Phases,
+    collectors: Sequence[str] | None,
+    border: str | None,
     plating_side: str | None,
     side: str | None,
     electrode: str,
@@ -167,169 +205,83 @@ def _searches(
     side_of: dict[str, str] | None,
     connectivity: int,
     slab_voxels: int,
-) -> Iterator[_Search]:
+) -> tuple[Iterator[Search], str]:
+    """One search per scan, and what becomes of pieces at the border."""
     where = "inactive_lithium"
-    if connectivity not in _STEPS:
+    if connectivity not in STEPS:
         raise InputError(f"{where}: connectivity must be 6, 18 or 26 neighbors, got {connectivity!r}. Choose one.")
-    if side not in (*SIDES, None):
-        raise InputError(f"{where}: side must be 'plating', 'stripping' or None for both, got {side!r}. Choose one.")
+    if side not in (*SIDES, "auto", None):
+        raise InputError(
+            f"{where}: side must be 'auto', 'plating', 'stripping' or None for both, got {side!r}. Choose one."
+        )
+    faces = _collectors(collectors, where=where)
+    if border is None:
+        border = "inactive" if faces is None else "unknown"
+    if border not in BORDERS:
+        raise InputError(
+            f"{where}: border must be 'unknown' or 'inactive', got {border!r}. {nearest(str(border), BORDERS)}"
+        )
     scheme, labels = checked_labels(labels, phases, where=where)
-    fixed, free = fixed_and_free(labels, scheme, plating_side, lithium, side_of, where=where)
-    plating = plating_end(labels, plating_side, where=where)
-    ends = tuple(end for end in ENDS if side is None or (end == plating) == (side == "plating"))
-    for scan in scans(labels):
-        surfaces = electrode_faces(scan, scheme, electrode, where=where).compute()
-        yield _Search(
+    members = [scheme[name] for name in lithium_phases(scheme, lithium, where=where)]
+    if side == "auto":
+        told = plating_side is not None or labels.attrs.get("plating_side") is not None
+        side = "plating" if told or faces is None else None
+    fixed: dict[str, list[int]]
+    free: list[int]
+    ends: tuple[str, ...]
+    if side is None:
+        fixed, free, ends = {"low": members, "high": members}, [], ENDS
+    else:
+        fixed, free = fixed_and_free(labels, scheme, plating_side, lithium, side_of, where=where)
+        plating = plating_end(labels, plating_side, where=where)
+        ends = tuple(end for end in ENDS if (end == plating) == (side == "plating"))
+
+    def search(scan: xr.DataArray) -> Search:
+        low, high, middle = np.array(-np.inf), np.array(np.inf), np.array(np.inf)
+        open_ = set(COLLECTORS) - set(faces or ())
+        if faces is None or free:
+            surfaces = electrode_faces(scan, scheme, electrode, where=where).compute()
+            middle = middle_face(surfaces)
+            if faces is None:
+                low, high = surfaces.sel(component="low").values, surfaces.sel(component="high").values
+                open_ -= {face for face, height in (("z0", low), ("z1", high)) if not np.isnan(height).all()}
+                low, high = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
+        return Search(
             scan=scan,
-            lithium=_table(scheme[name] for name in lithium_phases(scheme, lithium, where=where)),
+            lithium=_table(members),
             fixed=_table(number for end in ends for number in fixed[end]),
             free=_table(free),
             ends=ends,
-            electrode=scheme[electrode],
-            low=np.nan_to_num(surfaces.sel(component="low").values, nan=-np.inf),
-            high=np.nan_to_num(surfaces.sel(component="high").values, nan=np.inf),
-            middle=middle_face(surfaces),
+            collectors=faces,
+            open=frozenset(face for face in open_ if scan.sizes[face[0]] > 1),
+            electrode=scheme[electrode] if faces is None else -1,
+            low=low,
+            high=high,
+            middle=middle,
             connectivity=connectivity,
             slab_voxels=slab_voxels,
         )
 
+    return (search(scan) for scan in scans(labels)), border
+
+
+def _collectors(collectors: Sequence[str] | None, *, where: str) -> tuple[str, ...] | None:
+    if collectors is None:
+        return None
+    faces = (collectors,) if isinstance(collectors, str) else tuple(collectors)
+    for face in faces:
+        if face not in COLLECTORS:
+            raise InputError(
+                f"{where}: a collector must be one of {', '.join(COLLECTORS)} (first and last plane of an axis), got "
+                f"{face!r}. {nearest(str(face), COLLECTORS)}"
+            )
+    if not faces:
+        raise InputError(
+            f"{where}: at least one collector is needed, got none. Name a face such as 'z0', or pass None to take the "
+            "labeled electrodes."
+        )
+    return faces
+
 
 def _table(ids: Iterable[int]) -> np.ndarray:
     return np.isin(np.arange(256), list(ids))
-
-
-@dataclass(frozen=True)
-class _Search:
-    """Everything needed to find the lithium components of one scan, slab by slab.
-
-    ``lithium``, ``fixed`` and ``free`` are tables over the 256 labels: what conducts, what is counted wherever
-    it stands, what is counted where it is nearest to one of ``ends``. Surfaces are faces in voxels.
-    """
-
-    scan: xr.DataArray
-    lithium: np.ndarray
-    fixed: np.ndarray
-    free: np.ndarray
-    ends: tuple[str, ...]
-    electrode: int
-    low: np.ndarray
-    high: np.ndarray
-    middle: np.ndarray
-    connectivity: int
-    slab_voxels: int
-
-    def label(self, slab: np.ndarray) -> np.ndarray:
-        """Component numbers from 1 within one slab."""
-        import cc3d
-
-        members = self.lithium[slab].view(np.uint8)
-        return cc3d.connected_components(members, connectivity=self.connectivity, out_dtype=np.uint32)
-
-    def counted(self, slab: np.ndarray, start: int) -> np.ndarray:
-        """Lithium on the side asked for."""
-        result = self.fixed[slab]
-        below = _centers(slab, start) < self.middle
-        for end in self.ends:
-            result |= self.free[slab] & (below if end == "low" else ~below)
-        return result
-
-    def rooted(self, slab: np.ndarray, start: int) -> np.ndarray:
-        """Voxels of the electrodes' slabs."""
-        center = _centers(slab, start)
-        return (slab == self.electrode) & ((center < self.low) | (center > self.high))
-
-    def components(self) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        """Counted voxels of every component of every slab, whether it is joined to an electrode, where slabs begin."""
-        sizes, roots, pairs, firsts = [], [], [np.empty((0, 2), dtype=np.int64)], [0]
-        last: np.ndarray | None = None
-        for planes, slab in slabs(self.scan, slab_voxels=self.slab_voxels):
-            found = self.label(slab)
-            bins, first = int(found.max()) + 1, firsts[-1]
-            sizes.append(np.bincount(found[self.counted(slab, planes.start)], minlength=bins)[1:].astype(np.int64))
-            roots.append(np.bincount(found[self.rooted(slab, planes.start)], minlength=bins)[1:] > 0)
-            # Numbers over the whole scan are 64-bit; 0 stays "no lithium".
-            top, bottom = (np.where(plane > 0, plane.astype(np.int64) + first, 0) for plane in (found[0], found[-1]))
-            if last is not None:
-                pairs.append(_contacts(last, top, self.connectivity))
-            last = bottom
-            firsts.append(first + bins - 1)
-        joined = _components(firsts[-1], np.concatenate(pairs) - 1)
-        connected = np.zeros(firsts[-1], dtype=bool)
-        connected[joined[np.concatenate(roots)]] = True
-        return np.concatenate(sizes), connected[joined], firsts
-
-    def mask(self, chosen: np.ndarray, firsts: list[int]) -> Any:
-        """Counted voxels whose component is chosen; lazy in slabs where the scan is lazy."""
-        shares = [chosen[first:end] for first, end in pairwise(firsts)]
-        if self.scan.chunks is None:
-            walk = slabs(self.scan, slab_voxels=self.slab_voxels)
-            return np.concatenate(
-                [self.paint(slab, planes.start, share) for (planes, slab), share in zip(walk, shares, strict=True)]
-            )
-        import dask
-        import dask.array as da
-
-        thick, plane = slab_planes(self.scan, self.slab_voxels), self.scan.shape[1:]
-        # As many slabs together as a chunk is thick, so that a chunk is decoded once or twice, not once a slab.
-        together = max(1, self.scan.chunksizes["z"][0] // thick)
-        lazy = []
-        for first in range(0, len(shares), together):
-            row = self.scan.data[first * thick : (first + together) * thick]
-            painted = dask.delayed(self.paint_row)(row, first * thick, thick, shares[first : first + together])
-            lazy.append(da.from_delayed(painted, shape=(row.shape[0], *plane), dtype=bool))
-        return da.concatenate(lazy)
-
-    def paint_row(self, row: np.ndarray, start: int, thick: int, shares: list[np.ndarray]) -> np.ndarray:
-        """:meth:`paint` for the slabs of a row."""
-        return np.concatenate(
-            [self.paint(row[i * thick : (i + 1) * thick], start + i * thick, share) for i, share in enumerate(shares)]
-        )
-
-    def paint(self, slab: np.ndarray, start: int, chosen: np.ndarray) -> np.ndarray:
-        """Mask of the counted voxels of one slab whose component is chosen."""
-        return np.concatenate([[False], chosen])[self.label(slab)] & self.counted(slab, start)
-
-
-def _centers(slab: np.ndarray, start: int) -> np.ndarray:
-    return (np.arange(start, start + slab.shape[0]) + 0.5)[:, None, None]
-
-
-def _contacts(below: np.ndarray, above: np.ndarray, connectivity: int) -> np.ndarray:
-    """Distinct pairs of component numbers that touch across two neighboring planes."""
-    # Two numbers of one slab differ by less than 2^32: a pair fits one 64-bit key, which sorts much faster.
-    lowest = (int(below.min(initial=np.iinfo(np.int64).max, where=below > 0)),
-              int(above.min(initial=np.iinfo(np.int64).max, where=above > 0)))  # fmt: skip
-    keys = []
-    for dy, dx in _STEPS[connectivity]:
-        ny, nx = below.shape
-        one = below[max(0, -dy) : ny - max(0, dy), max(0, -dx) : nx - max(0, dx)]
-        other = above[max(0, dy) : ny + min(0, dy), max(0, dx) : nx + min(0, dx)]
-        both = (one > 0) & (other > 0)
-        key = ((one[both] - lowest[0]).astype(np.uint64) << np.uint64(32)) | (other[both] - lowest[1]).astype(np.uint64)
-        keys.append(np.unique(key))
-    key = np.unique(np.concatenate(keys))
-    ends = (key >> np.uint64(32), key & np.uint64(0xFFFFFFFF))
-    return np.stack([end.astype(np.int64) + low for end, low in zip(ends, lowest, strict=True)], axis=1)
-
-
-def _components(number: int, pairs: np.ndarray) -> np.ndarray:
-    """Smallest member of the set that each of ``number`` elements ends in once all ``pairs`` are joined.
-
-    Examples
-    --------
-    >>> _components(5, np.array([[3, 1], [4, 3]])).tolist()
-    [0, 1, 2, 1, 1]
-    """
-    parent = np.arange(number, dtype=np.int64)
-    while True:
-        ends = parent[pairs]
-        open_ = ends[:, 0] != ends[:, 1]
-        if not open_.any():
-            return parent
-        ends = np.sort(ends[open_], axis=1)
-        np.minimum.at(parent, ends[:, 1], ends[:, 0])
-        while True:
-            shorter = parent[parent]
-            if np.array_equal(shorter, parent):
-                break
-            parent = shorter

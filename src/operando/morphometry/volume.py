@@ -1,8 +1,8 @@
-"""How much of each component there is: volume, effective thickness, coverage, thickness maps."""
+"""How much of each component there is: volume, effective thickness, coverage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import xarray as xr
 
 from operando.core.axes import SPACE, check_dims, require_dims, spacing, voxel_volume
 from operando.core.blocks import label_counts
-from operando.core.errors import InputError
+from operando.core.errors import AxesError, InputError
 from operando.core.phases import UNLABELED, PhaseScheme
 
-Phases = PhaseScheme | Mapping[str, int]
+Phases = PhaseScheme | Mapping[str, int] | Mapping[str, Mapping[str, Any]]
+"""A scheme, names to ids, or the plain form that :meth:`PhaseScheme.to_dict` writes."""
 
 
 def volumes(labels: xr.DataArray, phases: Phases) -> xr.DataArray:
@@ -145,58 +146,34 @@ def coverage(labels: xr.DataArray, phases: Phases) -> xr.DataArray:
     return share.assign_attrs(units="1", long_name="Coverage")
 
 
-def thickness_map(labels: xr.DataArray, phases: Phases) -> xr.DataArray:
-    """Thickness of each component along ``z``, place by place.
-
-    Parameters
-    ----------
-    labels : DataArray of uint8, dims ([t], z, y, x), z in um
-        Phase ids; ``z`` normal to the electrodes. May be lazy.
-    phases : PhaseScheme or mapping of str to int
-        What the ids mean.
-
-    Returns
-    -------
-    DataArray of float32, dims ([t], component, y, x), units "um"
-        Lazy where ``labels`` is.
-
-    Notes
-    -----
-    Huang 2023, Supplementary Note 2 ("flatten 3D", sum): voxels in the column x spacing along ``z``, gaps
-    not counted. It is not the local thickness of sphere fitting. Memory: the columns of one block.
-
-    Examples
-    --------
-    >>> from operando.core.axes import labeled_image
-    >>> labels = labeled_image(np.array([[[1, 1]], [[1, 0]]], dtype=np.uint8), voxel_size_um=2.0)
-    >>> thickness_map(labels, {"electrolyte": 0, "electrode": 1}).sel(component="electrode").values.tolist()
-    [[4.0, 2.0]]
-    """
-    counts = column_counts(labels, phases, where="thickness_map")
-    step = spacing(labels, where="thickness_map")["z"]
-    thickness = (counts * np.float32(step)).astype(np.float32)
-    return thickness.assign_attrs(units="um", long_name="Thickness")
-
-
 def roi_area(labels: xr.DataArray, *, where: str = "roi_area") -> float:
     """Area of the field of view in the electrode's plane, in um2."""
     step = spacing(labels, where=where)
     return float(labels.sizes["y"] * step["y"] * labels.sizes["x"] * step["x"])
 
 
-def column_counts(labels: xr.DataArray, phases: Phases, *, where: str = "column_counts") -> xr.DataArray:
-    """Voxels of each component in every ``(y, x)`` column: int32, dims ([t], component, y, x), lazy if ``labels`` is.
+def column_counts(
+    labels: xr.DataArray,
+    phases: Phases,
+    *,
+    components: Sequence[str] | None = None,
+    along: str = "z",
+    where: str = "column_counts",
+) -> xr.DataArray:
+    """Voxels of each component in every line along ``along``: int32, dims ([t], component, the other two).
 
-    Raises :class:`PhaseError` where an id is not in the scheme: at once, or when a lazy block is read.
+    Lazy if ``labels`` is. Raises :class:`PhaseError` where an id is not in the scheme: at once, or when a lazy
+    block is read.
     """
     scheme, labels = checked_labels(labels, phases, where=where)
-    ids = scheme.ids
+    names = scheme.names if components is None else tuple(scheme.phase(name).name for name in components)
+    ids = [scheme[name] for name in names]
+    known = np.zeros(256, dtype=bool)
+    known[[*scheme.ids, UNLABELED]] = True
 
     def count(block: np.ndarray) -> np.ndarray:
-        # apply_ufunc brings z last; one plane at a time needs no copy of the block.
+        # apply_ufunc brings the axis last; one plane at a time needs no copy of the block.
         out = np.zeros((*block.shape[:-1], len(ids)), dtype=np.int32)
-        known = np.zeros(256, dtype=bool)
-        known[[*ids, UNLABELED]] = True
         for k in range(block.shape[-1]):
             plane = block[..., k]
             if not known[plane].all():
@@ -205,17 +182,19 @@ def column_counts(labels: xr.DataArray, phases: Phases, *, where: str = "column_
                 out[..., c] += plane == number
         return out
 
-    counts = over_columns(count, labels, "component", scheme.names, dtype=np.int32)
-    return counts.transpose(..., "component", "y", "x")
+    counts = over_columns(count, labels, "component", names, dtype=np.int32, along=along)
+    return counts.transpose(..., "component", *(dim for dim in SPACE if dim != along))
 
 
-def over_columns(function: Any, labels: xr.DataArray, dim: str, names: Any, *, dtype: Any) -> xr.DataArray:
-    """Apply ``function(..., z) -> (..., dim)`` to all columns, block by block in ``y, x`` where lazy."""
+def over_columns(
+    function: Any, labels: xr.DataArray, dim: str, names: Any, *, dtype: Any, along: str = "z"
+) -> xr.DataArray:
+    """Apply ``function(..., along) -> (..., dim)`` to all columns, block by block across them where lazy."""
     names = list(names)
     result = xr.apply_ufunc(
         function,
-        labels if labels.chunks is None else labels.chunk({"z": -1}),
-        input_core_dims=[["z"]],
+        labels if labels.chunks is None else labels.chunk({along: -1}),
+        input_core_dims=[[along]],
         output_core_dims=[[dim]],
         dask="parallelized",
         output_dtypes=[dtype],
@@ -253,3 +232,36 @@ def by_component(values: np.ndarray, labels: xr.DataArray, names: Any, **attrs: 
     if "t" in labels.coords:
         coords["t"] = labels.coords["t"]
     return xr.DataArray(values, dims=("t", "component"), coords=coords, attrs=attrs)
+
+
+def scan_index(labels: xr.DataArray, at: float, *, where: str) -> int:
+    """Position of a scan that is named by its number (int; negative from the end) or by its time (float)."""
+    if "t" not in labels.dims:
+        raise AxesError(f"{where}: a series of scans (dim t) is needed, got the dims {labels.dims}. Pass all scans.")
+    scans = labels.sizes["t"]
+    if isinstance(at, int | np.integer) and not isinstance(at, bool):
+        if not -scans <= at < scans:
+            raise InputError(
+                f"{where}: a scan must be a number from {-scans} to {scans - 1}, got {at}. "
+                "Write a time as a float, such as 2.0."
+            )
+        return int(at) % scans
+    times = labels["t"].values.astype(float)
+    if not times.min() <= float(at) <= times.max():
+        raise InputError(
+            f"{where}: a time must lie between the first and the last scan, {times.min():g} and {times.max():g}, "
+            f"got {at!r}. Write a number of a scan as an int."
+        )
+    return int(np.abs(times - float(at)).argmin())
+
+
+def passed_on(labels: xr.DataArray) -> dict[str, Any]:
+    """Attributes of the labels that everything measured on them keeps: what was simulated stays so."""
+    return {"simulated": labels.attrs["simulated"]} if "simulated" in labels.attrs else {}
+
+
+def described(values: xr.DataArray, labels: xr.DataArray, *, name: str | None = None, **attrs: Any) -> xr.DataArray:
+    """The values under a name, with these attributes and what the labels pass on, in place of any others."""
+    out = values.rename(name)
+    out.attrs = {**attrs, **passed_on(labels)}
+    return out

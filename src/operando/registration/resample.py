@@ -30,7 +30,7 @@ def apply_motion(
         Gray images, or labels (uint8 with ``attrs["phases"]``); may be lazy.
     motion : DataArray, dims (t, row, column), units "um" or "px"
         Homogeneous matrix per scan that takes a point (z, y, x, 1) of the reference to where the scan shows it, as
-        :func:`operando.registration.estimate_drift` returns.
+        :func:`operando.registration.register_series` returns.
     order : int, optional
         Of the spline, 0 to 5; default 3 for gray images. Labels take the nearest voxel only.
     block : three ints
@@ -75,7 +75,7 @@ def apply_motion(
         got = f"{motion.dims} {motion.shape}" if isinstance(motion, xr.DataArray) else type(motion).__name__
         raise InputError(
             f"{where}: motion must be a DataArray with dims (t, row, column) and 4 x 4 matrices, got {got}. "
-            "Make it with operando.registration.estimate_drift(series)."
+            "Make it with operando.registration.register_series(series)."
         )
     if motion.sizes["t"] != scans:
         raise InputError(
@@ -121,19 +121,24 @@ def apply_motion(
 
 def in_voxels(images: xr.DataArray, motion: xr.DataArray, where: str) -> np.ndarray:
     """The matrices for positions counted in voxels, (t, 4, 4)."""
-    unit = str(motion.attrs.get("units", "um"))
-    steps = np.array([spacing(images, unit=unit, where=where)[dim] for dim in SPACE])
-    to_length = np.diag([*steps, 1.0])
-    if unit != "px":
-        origin = [float(images.coords[dim][0]) if dim in images.coords else 0.0 for dim in SPACE]
-        own = np.array([spacing(images, unit=str(images.coords[dim].attrs["units"]))[dim] for dim in SPACE])
-        to_length[:3, 3] = np.array(origin) * steps / own
+    to_length = from_voxels(images, str(motion.attrs.get("units", "um")), where)
     if np.array_equal(motion.values, np.broadcast_to(np.eye(4), motion.shape)):
         return motion.values
     matrices = np.linalg.inv(to_length) @ motion.values @ to_length
     still = (motion.values == np.eye(4)).all(axis=(1, 2))
     matrices[still] = np.eye(4)
     return np.asarray(matrices)
+
+
+def from_voxels(image: xr.DataArray, unit: str, where: str) -> np.ndarray:
+    """Homogeneous matrix from positions counted in voxels to positions in ``unit`` (um or px), (4, 4)."""
+    steps = np.array([spacing(image, unit=unit, where=where)[dim] for dim in SPACE])
+    matrix = np.diag([*steps, 1.0])
+    if unit != "px":
+        origin = [float(image.coords[dim][0]) if dim in image.coords else 0.0 for dim in SPACE]
+        own = np.array([spacing(image, unit=str(image.coords[dim].attrs["units"]))[dim] for dim in SPACE])
+        matrix[:3, 3] = np.array(origin) * steps / own
+    return matrix
 
 
 def _seen(matrix: np.ndarray, core: Sequence[slice], size: Sequence[int], margin: int) -> tuple[slice, ...] | None:

@@ -1,8 +1,16 @@
 """Figures, tables, 3-D renders, movies and the self-contained HTML page. Nothing is measured here."""
 
-from operando.report.agreement import agreement_chart, reliability_diagram, training_history
+from operando.report.agreement import agreement_chart, reliability_diagram, training_history, volume_bias
+from operando.report.annotated import annotation_examples
+from operando.report.balance import balance
+from operando.report.colocalization import correlation_series
+from operando.report.cycling import voltage_envelope
+from operando.report.flattened import electrode_edges, traveling_map
 from operando.report.layers import layer_map, layer_profiles, layer_section, training_and_test, unrolled_layers
+from operando.report.ledger import image_and_charge, image_over_charge, ledger_chart, ledger_table
+from operando.report.map_rows import map_rows, void_map
 from operando.report.maps import component_maps
+from operando.report.motion import deformation_map, motion_series
 from operando.report.movies import movie, movie_frames
 from operando.report.pages import (
     FigureItem,
@@ -13,10 +21,13 @@ from operando.report.pages import (
     page,
     write_page,
 )
-from operando.report.render import render_series, render_volume
+from operando.report.render import render_volume
+from operando.report.renders import cycle_states, render_panel, render_scans, render_series
 from operando.report.sections import cross_section, cross_sections
-from operando.report.series import balance, component_volumes, coverage, thickness
-from operando.report.style import png_bytes, quantity_text, rgb_array
+from operando.report.series import component_volumes, coverage, quantity_lines, thickness, unoccupied
+from operando.report.style import png_bytes, rgb_array, vector_bytes
+from operando.report.wording import quantity_text
+from operando.report.workflow import workflow
 
 __all__ = [
     "FigureItem",
@@ -25,27 +36,48 @@ __all__ = [
     "TableItem",
     "TextItem",
     "agreement_chart",
+    "annotation_examples",
     "balance",
     "component_maps",
     "component_volumes",
+    "correlation_series",
     "coverage",
     "cross_section",
     "cross_sections",
+    "cycle_states",
+    "deformation_map",
+    "electrode_edges",
+    "image_and_charge",
+    "image_over_charge",
     "layer_map",
     "layer_profiles",
     "layer_section",
+    "ledger_chart",
+    "ledger_table",
+    "map_rows",
+    "motion_series",
     "movie",
     "movie_frames",
     "page",
     "png_bytes",
+    "quantity_lines",
     "quantity_text",
     "reliability_diagram",
+    "render_panel",
+    "render_scans",
     "render_series",
     "render_volume",
     "rgb_array",
     "thickness",
     "training_and_test",
     "training_history",
+    "traveling_map",
+    "unoccupied",
     "unrolled_layers",
+    "vector_bytes",
+    "void_map",
+    "voltage_envelope",
+    "volume_bias",
+    "workflow",
     "write_page",
 ]

@@ -44,7 +44,7 @@ def agreement_chart(
 
     Returns
     -------
-    matplotlib Figure, 85 mm wide
+    matplotlib Figure, 88 mm wide
         Filled marks are the segmentation, open marks the baseline.
 
     Examples
@@ -95,7 +95,7 @@ def _beside(ax: Any, place: float, texts: Sequence[str]) -> None:
             xytext=(offset, 0),
             textcoords="offset points",
             va="center",
-            fontsize=6.5,
+            fontsize=7,
             annotation_clip=False,
             **look,
         )
@@ -144,7 +144,7 @@ def reliability_diagram(
 
     Returns
     -------
-    matplotlib Figure, 85 mm wide
+    matplotlib Figure, 88 mm wide
 
     Raises
     ------
@@ -188,6 +188,99 @@ def reliability_diagram(
 
 
 @style.styled
+def volume_bias(
+    table: pd.DataFrame,
+    *,
+    before: pd.DataFrame | None = None,
+    tolerance: float = 0.05,
+    names: tuple[str, str] = ("calibrated", "before calibration"),
+    phases: PhaseScheme | Mapping[str, int] | None = None,
+    simulated: bool | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw predicted over true volume of each component, before and after the volumes were calibrated.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``component`` and ``value`` (predicted over true volume) and optionally ``sigma``; several rows of a
+        component, such as cells or scans, are drawn as several marks.
+    before : DataFrame, optional
+        The same without calibration, drawn open.
+    tolerance : float
+        Half width of the shaded band around 1.
+    names : (str, str)
+        Of the two.
+    phases : PhaseScheme or mapping, optional
+        For the colors.
+    simulated : bool, optional
+        Label the figure as simulated; default ``table.attrs["simulated"]``.
+    ax : Axes, optional
+
+    Returns
+    -------
+    matplotlib Figure, 88 mm wide
+
+    Raises
+    ------
+    InputError
+        Where a column is missing or no ratio is known.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"component": ["pit", "pit", "dendrite"], "value": [0.98, 1.01, 1.04]})
+    >>> [tick.get_text() for tick in volume_bias(table).axes[0].get_yticklabels()]
+    ['pit', 'dendrite']
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    tables = [table] if before is None else [table, before]
+    for each in tables:
+        missing = [column for column in ("component", "value") if column not in each]
+        if missing:
+            raise InputError(
+                f"volume_bias: the columns component and value are needed, missing {missing}, got "
+                f"{list(each.columns)}. Rename them."
+            )
+    rows = list(dict.fromkeys(name for name in table["component"] if name not in ("electrolyte", "background")))
+    drawn = pd.concat([each[each["component"].isin(rows)] for each in tables])["value"]
+    if not np.isfinite(drawn.to_numpy(dtype=float)).any():
+        raise InputError("volume_bias: at least one ratio must be known, got none. Leave the figure out.")
+    own = ax is None
+    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=26 + 7.5 * len(rows))
+    ax.axvspan(1 - tolerance, 1 + tolerance, color=style.GRID, lw=0)
+    ax.axvline(1, color=style.MUTED, lw=0.9, ls=(0, (4, 2)))
+    shifts = [0.0] if before is None else [-0.17, 0.17]
+    for each, shift, filled in zip(tables, shifts, (True, False), strict=False):
+        for place, name in enumerate(rows):
+            part = each[each["component"] == name]
+            color = style.color_of(name, phases, index=place)
+            x = part["value"].to_numpy(dtype=float)
+            # Marks of one component are parted a little, so that none hides another.
+            y = place + shift + np.linspace(-0.1, 0.1, len(x)) * (len(x) > 1)
+            if "sigma" in part:
+                half = 1.96 * part["sigma"].fillna(0).to_numpy(dtype=float)
+                ax.errorbar(x, y, xerr=half, fmt="none", ecolor=color, elinewidth=0.8)
+            ax.plot(x, y, "o", color=color, mfc=color if filled else "white", markersize=4.2, zorder=3)
+    top = max(1.5 * tolerance, 1.12 * float(np.nanmax(np.abs(drawn.to_numpy(dtype=float) - 1))))
+    ax.set(xlim=(1 - top, 1 + top), ylim=(len(rows) - 0.5, -0.5), xlabel="Predicted over true volume")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.grid(True, axis="x")
+    mark: dict[str, Any] = {"ls": "none", "marker": "o", "color": style.INK, "markersize": 4.2}
+    handles: list[Any] = [Line2D([], [], label=names[0], **mark)]
+    if before is not None:
+        handles.append(Line2D([], [], mfc="white", label=names[1], **mark))
+    handles.append(Patch(facecolor=style.GRID, lw=0, label=f"within {100 * tolerance:g} %"))
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    if own and (style.is_simulated(table) if simulated is None else simulated):
+        style.mark_simulated(ax.figure)
+    return ax.figure
+
+
+@style.styled
 def training_history(
     history: pd.DataFrame | Sequence[Mapping[str, float]] | Mapping[str, Sequence[float]],
     *,
@@ -211,7 +304,7 @@ def training_history(
 
     Returns
     -------
-    matplotlib Figure, 85 mm wide
+    matplotlib Figure, 88 mm wide
 
     Raises
     ------

@@ -12,7 +12,7 @@ import xarray as xr
 from operando.core.axes import axis_spacing, require_dims
 from operando.core.errors import InputError, nearest
 from operando.core.phases import PhaseScheme
-from operando.report import style
+from operando.report import style, wording
 
 _COLORS = {"thickness": "#0072B2", "spacing": "#D55E00", "layers": "#009E73", "obliquity": "#CC79A7"}
 _EDGE_COLOR = "#F0E442"
@@ -51,7 +51,7 @@ def layer_section(
 
     Returns
     -------
-    matplotlib Figure, 170 mm wide
+    matplotlib Figure, 180 mm wide
     """
     require_dims(image, ("y", "x"), where="layer_section")
     scheme = PhaseScheme.of(phases)
@@ -168,7 +168,7 @@ def training_and_test(
 
     Returns
     -------
-    matplotlib Figure, 170 mm wide
+    matplotlib Figure, 180 mm wide
     """
     from matplotlib.patches import Patch
 
@@ -300,7 +300,7 @@ def layer_profiles(
 
     Returns
     -------
-    matplotlib Figure, 85 mm wide
+    matplotlib Figure, 88 mm wide
 
     Raises
     ------
@@ -319,7 +319,7 @@ def layer_profiles(
         for index, (other, table) in enumerate((compare or {}).items()):
             ax.plot(table["place"] / 1000, table[name], "--", color=style.color_of(other, index=index), label=other)
         unit = "1" if name == "layers" else "um"
-        ax.set_ylabel(style.label_text(_NAMES[name], unit))
+        ax.set_ylabel(wording.label_text(_NAMES[name], unit))
         ax.grid(visible=True)
     axes[-1].set_xlabel("Radius [mm]" if along == "radius" else "Position z [mm]")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -422,7 +422,7 @@ def layer_map(
         ax.set(xlabel="Distance from the center, x [mm]", ylabel="Distance from the center, y [mm]")
     ax.set_facecolor("white" if not unrolled else style.MISSING)
     bar = ax.figure.colorbar(cells, ax=ax, extend="both", pad=0.02, shrink=1.0 if unrolled else 0.85)
-    bar.set_label(style.array_label(layers[quantity]))
+    bar.set_label(wording.array_label(layers[quantity]))
     bar.outline.set_linewidth(0.4)
     if style.is_simulated(layers):
         style.mark_simulated(ax.figure)

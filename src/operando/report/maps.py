@@ -11,7 +11,7 @@ import xarray as xr
 from operando.core.axes import require_dims
 from operando.core.errors import InputError, nearest
 from operando.core.phases import PhaseScheme
-from operando.report import style
+from operando.report import style, wording
 from operando.report.sections import plane_extent
 
 
@@ -62,9 +62,9 @@ def component_maps(
     require_dims(chosen_map, ("y", "x"), where="component_maps", optional=("t",))
     if "t" not in chosen_map.dims:
         chosen_map = chosen_map.expand_dims("t")
-    chosen = style.spread_scans(chosen_map.sizes["t"], 10) if scans is None else list(scans)
+    chosen = wording.spread_scans(chosen_map.sizes["t"], 10) if scans is None else list(scans)
     planes = [chosen_map.isel(t=scan).compute() for scan in chosen]
-    low, high = limits or _limits(planes)
+    low, high = limits or map_limits(planes)
     color = style.color_of(component or "", phases)
     used = style.sequential_map(color) if cmap is None else cmap
     extent, unit = plane_extent(planes[0])
@@ -75,7 +75,7 @@ def component_maps(
     figure = style.new_figure(width_mm, min(rows * (cell * aspect + 5) + 4, 220))
     axes = figure.subplots(rows, columns, squeeze=False)
     shown = None
-    for index, (plane, title) in enumerate(zip(planes, style.scan_titles(chosen_map, chosen), strict=True)):
+    for index, (plane, title) in enumerate(zip(planes, wording.scan_titles(chosen_map, chosen), strict=True)):
         ax = axes[index // columns, index % columns]
         shown = ax.imshow(
             plane.values,
@@ -118,7 +118,8 @@ def _one_component(maps: xr.DataArray, component: str | None) -> xr.DataArray:
     return maps.sel(component=component)
 
 
-def _limits(planes: Sequence[xr.DataArray]) -> tuple[float, float]:
+def map_limits(planes: Sequence[xr.DataArray]) -> tuple[float, float]:
+    """Ends of a color scale: 0 (or the lowest value below it) and the 99.8th percentile of what is finite."""
     values = np.concatenate([np.asarray(plane.values, dtype=float).ravel() for plane in planes])
     values = values[np.isfinite(values)]
     if values.size == 0:
@@ -129,7 +130,7 @@ def _limits(planes: Sequence[xr.DataArray]) -> tuple[float, float]:
 
 
 def _bar_label(maps: xr.DataArray, component: str | None) -> str:
-    text = style.array_label(maps)
+    text = wording.array_label(maps)
     if not component:
         return text
     name, bracket, unit = text.partition(" [")

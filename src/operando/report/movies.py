@@ -13,10 +13,10 @@ import xarray as xr
 from operando.core.errors import InputError, nearest, require
 from operando.core.files import written_whole
 from operando.core.phases import PhaseScheme
-from operando.report import style
-from operando.report.maps import _bar_label, _limits, _one_component
+from operando.report import style, wording
+from operando.report.lines import draw_current
+from operando.report.maps import _bar_label, _one_component, map_limits
 from operando.report.sections import _present, draw_plane, gray_limits, plane_extent, section
-from operando.report.series import draw_current
 
 _FORMATS = (".gif", ".webp", ".png")
 
@@ -75,7 +75,7 @@ def movie_frames(
         one = _one_component(maps, component)
         tops = [one.isel(t=scan).compute() if "t" in one.dims else one.compute() for scan in chosen]
     limits = limits or gray_limits(np.concatenate([plane.values.ravel() for plane in planes]))
-    scale = _limits(tops) if tops else (0.0, 1.0)
+    scale = map_limits(tops) if tops else (0.0, 1.0)
     names = _present([over.values for over in overs], scheme)
     extent, _ = plane_extent(planes[0])
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
@@ -87,7 +87,7 @@ def movie_frames(
     height = min(tall + 14 + (18 if current is not None else 0), 200)
     simulated = style.is_simulated(image, labels, maps)
     frames = []
-    for index, title in enumerate(style.scan_titles(image, chosen)):
+    for index, title in enumerate(wording.scan_titles(image, chosen)):
         figure = style.new_figure(width_mm, height)
         grid = figure.add_gridspec(
             2 if current is not None else 1,

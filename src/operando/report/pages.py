@@ -16,7 +16,7 @@ import pandas as pd
 
 from operando.core.errors import InputError, require
 from operando.core.files import written_whole
-from operando.report import style
+from operando.report import style, wording
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,7 +340,7 @@ def _table(item: TableItem) -> dict[str, Any]:
         "numeric": [bool(pd.api.types.is_numeric_dtype(kind)) for kind in table.dtypes],
         "rows": [
             [
-                style.unit_text(str(v)) if name == "unit" else _cell(v, item.digits)
+                wording.unit_text(str(v)) if name == "unit" else _cell(v, item.digits)
                 for name, v in zip(columns, row, strict=True)
             ]
             for row in head.itertuples(index=False, name=None)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,11 +15,11 @@ import xarray as xr
 from operando.core.axes import SPACE, require_dims, spacing
 from operando.core.errors import InputError, MissingDependency, nearest, require
 from operando.core.phases import PhaseScheme
-from operando.report import style
+from operando.report import style, wording
 from operando.report.raycast import AMBIENT, DIFFUSE, LIGHTS, Camera, cast, framing_camera
 
 _LEVEL = 0.4
-_SIZE = (1200, 900)
+RENDER_SIZE = (1200, 900)
 _BACK_ENDS = ("auto", "pyvista", "numpy")
 
 
@@ -71,7 +70,7 @@ def render_volume(
     components: Sequence[str] | None = None,
     opacity: Mapping[str, float] | None = None,
     largest: int = 224,
-    size: tuple[int, int] = _SIZE,
+    size: tuple[int, int] = RENDER_SIZE,
     azimuth: float = -58.0,
     elevation: float = 18.0,
     scale_bar: bool = True,
@@ -129,7 +128,7 @@ def render_volume(
     volume = labels.isel(t=scan) if "t" in labels.dims else labels
     require_dims(volume, SPACE, where="render_volume")
     edge = spacing(volume, where="render_volume")
-    names = _components(scheme, components)
+    names = render_components(scheme, components)
     used = _back_end(back_end)
     shares, factor = phase_fractions(volume, scheme, names, largest=largest)
     shares = {name: _smoothed(share) for name, share in shares.items() if share.max() > 0}
@@ -150,14 +149,15 @@ def render_volume(
         pixels = _draw_surfaces(shares, step, camera, colors, alpha, size, box, bar if scale_bar else None)
     else:
         pixels = _draw_rays(shares, step, camera, colors, alpha, size)
-    texts = [(*camera.on_screen(below[None])[0], style.length_text(length))] if scale_bar else []
+    texts = [(*camera.on_screen(below[None])[0], wording.length_text(length))] if scale_bar else []
     if style.is_simulated(labels):
         texts.append((0.99, 0.02, "simulated"))
     lines = [camera.on_screen(bar)] if scale_bar and used == "numpy" else []
     return _written(pixels, texts, lines, text_px=text_px or size[1] / 34)
 
 
-def _components(scheme: PhaseScheme, components: Sequence[str] | None) -> list[str]:
+def render_components(scheme: PhaseScheme, components: Sequence[str] | None) -> list[str]:
+    """Names of what is drawn: those asked for, or all but electrolyte and background."""
     if components is None:
         return [n for n in scheme if scheme.role(n) != "electrolyte" and n != "background"]
     for name in components:
@@ -285,69 +285,6 @@ def _written(
             color=style.MUTED if note else style.INK,
         )
     return style.rgb_array(figure, dpi=dpi)
-
-
-def render_series(
-    labels: xr.DataArray,
-    phases: PhaseScheme | Mapping[str, int],
-    *,
-    scans: Sequence[int] | None = None,
-    components: Sequence[str] | None = None,
-    width_mm: float = style.DOUBLE_MM,
-    **options: Any,
-) -> Any:
-    """Render several scans side by side, seen from the same place, with a legend.
-
-    Parameters
-    ----------
-    labels : DataArray, uint8, dims (t, z, y, x), coordinates in um
-        May be lazy.
-    phases : PhaseScheme or mapping
-    scans : sequence of int, optional
-        Positions along ``t``; default three, evenly spread, with the first and the last.
-    components, **options
-        As in :func:`render_volume`.
-    width_mm : float
-        Of the figure.
-
-    Returns
-    -------
-    matplotlib Figure
-
-    Raises
-    ------
-    MissingDependency
-        As :func:`render_volume`.
-    """
-    scheme = PhaseScheme.of(phases)
-    chosen = style.spread_scans(labels.sizes.get("t", 1), 3) if scans is None else list(scans)
-    plain = labels.assign_attrs(simulated=False)
-    # Each picture is shrunk to its column: what is to be read at 6.5 points must be larger by as much before.
-    options.setdefault("text_px", options.get("size", _SIZE)[0] * 6.5 / 72 * 25.4 * len(chosen) / width_mm)
-    pictures = [render_volume(plain, scheme, scan=scan, components=components, **options) for scan in chosen]
-    return _series_figure(pictures, labels, scheme, chosen, _components(scheme, components), width_mm)
-
-
-@style.styled
-def _series_figure(
-    pictures: list[np.ndarray],
-    labels: xr.DataArray,
-    scheme: PhaseScheme,
-    chosen: Sequence[int],
-    names: Sequence[str],
-    width_mm: float,
-) -> Any:
-    tall = pictures[0].shape[0] / pictures[0].shape[1]
-    figure = style.new_figure(width_mm, width_mm / len(chosen) * tall + 16)
-    axes = figure.subplots(1, len(chosen), squeeze=False)[0]
-    for ax, picture, title in zip(axes, pictures, style.scan_titles(labels, chosen), strict=True):
-        ax.imshow(picture, interpolation="antialiased")
-        ax.set_title(title, pad=2)
-        ax.set_axis_off()
-    style.phase_legend(figure, scheme, names)
-    if style.is_simulated(labels):
-        style.mark_simulated(figure)
-    return figure
 
 
 _PROBE = """

@@ -11,7 +11,7 @@ import xarray as xr
 from operando.core.axes import SPACE, axis_spacing, require_dims
 from operando.core.errors import AxesError, InputError, nearest
 from operando.core.phases import PhaseScheme
-from operando.report import style
+from operando.report import style, wording
 
 _OPACITY = 0.6
 
@@ -198,7 +198,7 @@ def cross_section(
         Segmentation; electrolyte, background and unlabeled (255) stay clear.
     phases : PhaseScheme or mapping, needed with labels
     ax : Axes, optional
-        Where to draw; default a new figure, 85 mm wide.
+        Where to draw; default a new figure, 88 mm wide.
     normal, position, scan
         Which slice, see :func:`section`. Position in the unit of the coordinate (um).
     limits : (float, float), optional
@@ -234,7 +234,7 @@ def cross_section(
         if over is not None and scheme is not None:
             style.phase_legend(figure, scheme, _present([over.values], scheme))
         if "t" in image.dims:
-            ax.set_title(style.scan_titles(image, [scan])[0])
+            ax.set_title(wording.scan_titles(image, [scan])[0])
         if style.is_simulated(image, labels):
             style.mark_simulated(figure)
     return figure
@@ -277,7 +277,7 @@ def cross_sections(
     """
     scheme = _scheme_for(labels if labels is not None else truth, phases)
     count = image.sizes.get("t", 1)
-    chosen = style.spread_scans(count, 5) if scans is None else list(scans)
+    chosen = wording.spread_scans(count, 5) if scans is None else list(scans)
     at: dict[str, Any] = {"normal": normal, "position": position}
     planes = [section(image, scan=scan, **at) for scan in chosen]
     drawn: list[tuple[str, list[xr.DataArray]]] = []
@@ -292,7 +292,7 @@ def cross_sections(
     cell = (width_mm - 6) / columns - 1
     figure = style.new_figure(width_mm, min(rows * (cell * aspect + 1) + 4 + (6 if drawn else 0) + 4, 230))
     axes = figure.subplots(rows, columns, squeeze=False)
-    for column, (scan_title, plane) in enumerate(zip(style.scan_titles(image, chosen), planes, strict=True)):
+    for column, (scan_title, plane) in enumerate(zip(wording.scan_titles(image, chosen), planes, strict=True)):
         first = column == 0
         draw_plane(axes[0, column], plane, limits=limits, scale_bar=first)
         axes[0, column].set_title(scan_title, pad=2.5)

@@ -1,7 +1,8 @@
 """One place for how figures look: widths, fonts, colors, axis labels, the scale bar.
 
-Figures are made for print, 85 mm (one column) or 170 mm (two columns) wide at 200 dpi, with the object
-interface of matplotlib, so that nothing touches pyplot's global state or needs a display.
+Figures are made for print, 88 mm (one column) or 180 mm (two columns) wide with text of 7 and 8 points, in
+pixels at 200 dpi or as vectors, with the object interface of matplotlib, so that nothing touches pyplot's global
+state or needs a display.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import xarray as xr
 
-from operando.core.errors import InputError, require
+from operando.core.errors import InputError, nearest, require
 from operando.core.phases import CELL, PhaseScheme
+from operando.report import wording
 
-SINGLE_MM = 85.0
-DOUBLE_MM = 170.0
+SINGLE_MM = 88.0
+DOUBLE_MM = 180.0
 DPI = 200
 INK = "#1F2933"
 MUTED = "#6B7785"
@@ -32,6 +32,8 @@ ACCENTS = {
     "plated": "#E69F00",
     "stripped": "#0072B2",
     "inactive": "#CC79A7",
+    "dead": "#CC79A7",
+    "imbalance": "#8C6BB1",
     "faraday": "#1F2933",
     "unaccounted": "#6B7785",
     "plating side": "#B36B00",
@@ -45,12 +47,12 @@ _SPARE = ("#56B4E9", "#332288", "#882255", "#44AA99", "#999933", "#AA4499")
 RC: dict[str, Any] = {
     # DejaVu Sans comes with matplotlib, so a figure looks the same on every machine.
     "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
     "figure.titlesize": 8,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -74,10 +76,15 @@ RC: dict[str, Any] = {
     "ytick.major.size": 2.5,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
+    "legend.handletextpad": 0.6,
+    "legend.columnspacing": 1.3,
     "image.interpolation": "nearest",
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "mathtext.fontset": "dejavusans",
+    # Text stays text in a vector file, so that it can be searched and edited.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
 }
 
 P = ParamSpec("P")
@@ -125,7 +132,7 @@ def png_bytes(figure: Any, *, dpi: int = DPI) -> bytes:
     ----------
     figure : matplotlib Figure
     dpi : int
-        Pixels per inch; 200 makes 170 mm 1339 pixels wide.
+        Pixels per inch; 200 makes 180 mm 1417 pixels wide.
 
     Returns
     -------
@@ -139,6 +146,38 @@ def png_bytes(figure: Any, *, dpi: int = DPI) -> bytes:
     buffer = io.BytesIO()
     with matplotlib().rc_context(RC):
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def vector_bytes(figure: Any, *, format: str = "pdf") -> bytes:
+    """Render a figure to vectors for print; images in it stay images, and text stays text.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    format : {"pdf", "svg"}
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    InputError
+        Where the format is another.
+
+    Examples
+    --------
+    >>> vector_bytes(new_figure(88, 60))[:5]
+    b'%PDF-'
+    """
+    if format not in ("pdf", "svg"):
+        raise InputError(f"vector_bytes: format must be pdf or svg, got {format!r}. {nearest(format, ('pdf', 'svg'))}")
+    buffer = io.BytesIO()
+    # Without a date the same figure gives the same bytes.
+    metadata = {"CreationDate": None} if format == "pdf" else {"Date": None}
+    with matplotlib().rc_context({**RC, "svg.hashsalt": "operando"}):
+        figure.savefig(buffer, format=format, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -158,123 +197,6 @@ def rgb_array(figure: Any, *, dpi: int = DPI) -> np.ndarray:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-
-
-def unit_text(unit: str, *, power: int = 0) -> str:
-    """Spell a unit for people, with a power of ten in front where one is taken out of the numbers.
-
-    Examples
-    --------
-    >>> unit_text("um3"), unit_text("mAh cm-2"), unit_text("um3", power=3), unit_text("1")
-    ('µm³', 'mAh cm⁻²', '10³ µm³', '')
-    """
-    words = []
-    for word in unit.split():
-        match = re.fullmatch(r"([A-Za-zµμ%Å]+)(-?\d+)?", word)
-        if not match:
-            words.append(word)
-            continue
-        base = re.sub(r"^u(?=m$|A|V|s$)", "µ", match[1])
-        words.append(base + (match[2] or "").translate(_SUPERSCRIPT))
-    text = "" if unit.strip() == "1" else " ".join(words)
-    scale = "10" + str(power).translate(_SUPERSCRIPT) if power else ""
-    return " ".join(part for part in (scale, text) if part)
-
-
-def label_text(name: str, unit: str = "1", *, power: int = 0, lines: int = 1) -> str:
-    """Axis label in the form *name [unit]*, capitalized, the unit on a second line where ``lines`` is 2.
-
-    Examples
-    --------
-    >>> label_text("effective thickness", "um"), label_text("coverage", "1")
-    ('Effective thickness [µm]', 'Coverage')
-    """
-    shown = unit_text(unit, power=power)
-    name = name[:1].upper() + name[1:]
-    return f"{name}{chr(10) if lines == 2 else ' '}[{shown}]" if shown else name
-
-
-def array_label(array: xr.DataArray, *, default: str = "Value") -> str:
-    """Axis label of a labeled array from its ``long_name`` and ``units``."""
-    name = str(array.attrs.get("long_name") or array.name or default).replace("_", " ")
-    return label_text(name, str(array.attrs.get("units", "1")))
-
-
-def power_of_ten(values: Iterable[float]) -> int:
-    """Multiple of three to take out of numbers so that the largest lies between 1 and 1000.
-
-    Numbers between 0.1 and 10 000 are left as they are.
-
-    Examples
-    --------
-    >>> power_of_ten([1.2e6, 3e5]), power_of_ten([120.0]), power_of_ten([])
-    (6, 0, 0)
-    """
-    data = np.asarray(list(values), dtype=float)
-    finite = np.abs(data[np.isfinite(data)])
-    top = float(finite.max()) if finite.size else 0.0
-    if top == 0 or 0.1 <= top < 1e4:
-        return 0
-    return 3 * math.floor(math.log10(top) / 3)
-
-
-def quantity_text(value: float, half_width: float = float("nan"), unit: str = "1") -> str:
-    """Spell a number with the half width of its interval, rounded to what the interval supports.
-
-    Examples
-    --------
-    >>> quantity_text(218765.4, 8123.0, "um3"), quantity_text(0.876), quantity_text(12.3, 0.4, "um")
-    ('(218.8 ± 8.1) × 10³ µm³', '0.876', '12.30 ± 0.40 µm')
-    """
-    if not math.isfinite(value):
-        return "not known"
-    power = power_of_ten([value])
-    shown, half = value / 10.0**power, half_width / 10.0**power
-    ten = f"× {unit_text(unit, power=power)}" if power else unit_text(unit)
-    if not half > 0:
-        return f"{_rounded(shown, 3)} {ten}".strip()
-    # Two significant digits of the interval decide how many of the value are worth printing.
-    decimals = max(0, 1 - math.floor(math.log10(half)))
-    pair = f"{shown:.{decimals}f} ± {half:.{decimals}f}".replace("-", "−")
-    return f"({pair}) {ten}" if power else f"{pair} {ten}".strip()
-
-
-def _rounded(value: float, digits: int) -> str:
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{decimals}f}".replace("-", "−")
-
-
-def scan_titles(array: xr.DataArray, scans: Iterable[int]) -> list[str]:
-    """Time of each scan, or its number where the time axis has no unit.
-
-    Examples
-    --------
-    >>> image = xr.DataArray([0, 0], dims="t", coords={"t": ("t", [0.5, 12.25], {"units": "h"})})
-    >>> scan_titles(image, [0, 1])
-    ['0.5 h', '12.2 h']
-    """
-    scans = list(scans)
-    units = str(array.coords["t"].attrs.get("units", "1")) if "t" in array.coords else "1"
-    if units == "1":
-        return [f"scan {scan}" for scan in scans]
-    times = np.atleast_1d(np.asarray(array.coords["t"].values, dtype=float))
-    shown = [float(times[scan] if times.size > 1 else times[0]) for scan in scans]
-    decimals = 1 if max(map(abs, shown), default=0.0) >= 10 else 2
-    return [f"{time:.{decimals}f} {unit_text(units)}" for time in shown]
-
-
-def spread_scans(count: int, shown: int) -> list[int]:
-    """Return at most ``shown`` scan numbers, evenly spread, with the first and the last.
-
-    Examples
-    --------
-    >>> spread_scans(9, 4), spread_scans(3, 5)
-    ([0, 3, 5, 8], [0, 1, 2])
-    """
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, shown))})
 
 
 def color_of(component: str, phases: PhaseScheme | Mapping[str, int] | None = None, *, index: int = 0) -> str:
@@ -311,6 +233,49 @@ def sequential_map(color: str) -> Any:
     return made.with_extremes(bad=MISSING)
 
 
+def diverging_map() -> Any:
+    """Color map from blue (less) over white to red (more), safe for color vision deficiency; NaN is gray."""
+    return matplotlib("A map of changes").colormaps["RdBu_r"].with_extremes(bad=MISSING)
+
+
+def upper_limit(arrays: Iterable[np.ndarray], *, percent: float = 99.8) -> float:
+    """Percentile of the absolute values that are finite and not 0: one stray voxel does not set a color scale.
+
+    Examples
+    --------
+    >>> upper_limit([np.array([0.0, -3.0, np.nan])]), upper_limit([np.zeros(3)])
+    (3.0, 1.0)
+    """
+    values = np.abs(np.concatenate([np.asarray(array, dtype=float).ravel() for array in arrays]))
+    values = values[np.isfinite(values) & (values > 0)]
+    return float(np.percentile(values, percent)) if values.size else 1.0
+
+
+def panel_letters(axes: Iterable[Any], *, start: str = "a", indent: float = -22.0) -> None:
+    """Letter the panels a, b, c, ... above their upper left corners.
+
+    Parameters
+    ----------
+    axes : iterable of Axes
+    start : str
+        Letter of the first.
+    indent : float
+        From the left edge of the axes, in points.
+    """
+    for offset, ax in enumerate(axes):
+        ax.annotate(
+            chr(ord(start) + offset),
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(indent, 3),
+            textcoords="offset points",
+            fontsize=9,
+            fontweight="bold",
+            va="baseline",
+            annotation_clip=False,
+        )
+
+
 def scale_bar_length(extent: float, *, fraction: float = 0.28) -> float:
     """Round length (1, 2 or 5 times a power of ten) of at most ``fraction`` of an extent.
 
@@ -324,21 +289,6 @@ def scale_bar_length(extent: float, *, fraction: float = 0.28) -> float:
     target = fraction * extent
     base = 10.0 ** math.floor(math.log10(target) + 1e-12)
     return max(step * base for step in (1.0, 2.0, 5.0) if step * base <= target * (1 + 1e-9))
-
-
-def length_text(length: float, unit: str = "um") -> str:
-    """Length of a scale bar in the unit a reader expects.
-
-    Examples
-    --------
-    >>> length_text(50), length_text(2000), length_text(20, "px")
-    ('50 µm', '2 mm', '20 px')
-    """
-    if unit == "um" and length >= 1000:
-        return f"{length / 1000:g} mm"
-    if unit == "um" and length < 0.5:
-        return f"{length * 1000:g} nm"
-    return f"{length:g} {unit_text(unit)}"
 
 
 def add_scale_bar(ax: Any, *, unit: str = "um", length: float | None = None, color: str = "white") -> float:
@@ -371,7 +321,7 @@ def add_scale_bar(ax: Any, *, unit: str = "um", length: float | None = None, col
     bar = AnchoredSizeBar(
         ax.transData,
         drawn,
-        length_text(drawn, unit),
+        wording.length_text(drawn, unit),
         "lower right",
         pad=0.35,
         sep=1.5,
@@ -380,7 +330,7 @@ def add_scale_bar(ax: Any, *, unit: str = "um", length: float | None = None, col
         size_vertical=thickness,
         label_top=True,
         color=color,
-        fontproperties=FontProperties(size=6.5),
+        fontproperties=FontProperties(size=7),
     )
     outline = "black" if color == "white" else "white"
     bar.set_gid("scale bar")
@@ -400,7 +350,7 @@ def is_simulated(*data: Any) -> bool:
 def mark_simulated(figure: Any) -> None:
     """Write *simulated* into a figure, so that no synthetic result is taken for a measurement."""
     # As the figure's title it keeps a line of its own in the constrained layout, clear of panels and legends.
-    figure.suptitle("simulated", x=0.995, ha="right", fontsize=6.5, style="italic", color=MUTED)
+    figure.suptitle("simulated", x=0.995, ha="right", fontsize=7, style="italic", color=MUTED)
 
 
 def phase_legend(figure: Any, phases: PhaseScheme, names: Iterable[str], *, columns: int | None = None) -> None:

@@ -4,8 +4,11 @@ from operando.segmentation.agreement import agreement
 from operando.segmentation.annotations import draw_strokes, label_slices
 from operando.segmentation.clean import clean
 from operando.segmentation.contract import Segmenter
+from operando.segmentation.marks import mark_mask, mark_points, mark_polygon, mark_stroke, marks_of
 from operando.segmentation.network import NetworkSegmenter
 from operando.segmentation.otsu import Otsu, multi_otsu
+from operando.segmentation.split import random_patch_split
+from operando.segmentation.suggest import label_places, suggest
 
 __all__ = [
     "NetworkSegmenter",
@@ -14,6 +17,14 @@ __all__ = [
     "agreement",
     "clean",
     "draw_strokes",
+    "label_places",
     "label_slices",
+    "mark_mask",
+    "mark_points",
+    "mark_polygon",
+    "mark_stroke",
+    "marks_of",
     "multi_otsu",
+    "random_patch_split",
+    "suggest",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -99,9 +99,14 @@ def as_annotations(annotations: Any, image: xr.DataArray, *, where: str) -> xr.D
 
 
 def annotated_phases(
-    annotations: xr.DataArray, phases: PhaseScheme | Mapping[str, int] | None, *, where: str
+    annotations: xr.DataArray | Sequence[xr.DataArray],
+    phases: PhaseScheme | Mapping[str, int] | None,
+    *,
+    where: str,
 ) -> PhaseScheme:
     """Scheme of what was annotated: the one given, or ``class_0, class_1, ...`` by the values found.
+
+    Several label images count together.
 
     Raises
     ------
@@ -110,7 +115,9 @@ def annotated_phases(
     PhaseError
         Where an annotated value is no phase.
     """
-    present = [int(value) for value in np.flatnonzero(label_counts(annotations, where=where)) if value != UNLABELED]
+    each = [annotations] if isinstance(annotations, xr.DataArray) else list(annotations)
+    counts = np.sum([label_counts(labels, where=where) for labels in each], axis=0)
+    present = [int(value) for value in np.flatnonzero(counts) if value != UNLABELED]
     if len(present) < 2:
         raise InputError(
             f"{where}: at least two phases must be annotated, got the labels {present}. "
@@ -119,7 +126,8 @@ def annotated_phases(
     if phases is None:
         return PhaseScheme({f"class_{value}": value for value in present})
     scheme = PhaseScheme.of(phases)
-    scheme.check(annotations, where=f"{where}: annotations")
+    for labels in each:
+        scheme.check(labels, where=f"{where}: annotations")
     return scheme
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,6 @@ from operando import learn
 from operando.core.blocks import iter_blocks
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.learn.sections import Sections
-from operando.segmentation.split import Split
-
-_EVALUATED = 2**24  # voxels at most whose logits are computed to judge a network
-_CALIBRATED = 500_000  # held-out voxels at most that metrics and temperature come from
-_SAMPLED = 2**20  # voxels whose logits tell how frequent the phases are
-_THINNED = 7  # of these one in seven is kept; odd, so that no row of voxels is preferred
 
 Scale = tuple[float, float]
 
@@ -141,54 +135,3 @@ def blockwise(
             row[i] = da.from_delayed(made, (*leading, *size), dtype)
         parts.append(da.block(row.reshape(counts).tolist()))
     return da.stack(parts)
-
-
-def held_out_logits(
-    fitted: FittedNetwork, series: Any, marks: Any, *, split: Split, scales: Mapping[int, Scale], seed: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Logits (n, class) and true classes (n,) of held-out voxels, from whole blocks in random order."""
-    place = np.full(256, UNLABELED, np.uint8)
-    place[fitted.ids] = np.arange(len(fitted.ids), dtype=np.uint8)
-    rng = np.random.default_rng([seed, 3])
-    blocks = list(iter_blocks(series.shape[1:], (192, 96, 96)))
-    jobs = [(scan, block) for scan in split.scans or scales for block in blocks]
-    seen = 0
-    logits: list[np.ndarray] = []
-    truth: list[np.ndarray] = []
-    for job in rng.permutation(len(jobs)):
-        scan, block = jobs[job]
-        told = split.held_out(place[np.asarray(marks[(scan, *block.core)])], block.core)
-        known = np.nonzero(told != UNLABELED)
-        if known[0].size == 0:
-            continue
-        core = tuple(
-            slice(c.start + int(k.min()), c.start + int(k.max()) + 1) for c, k in zip(block.core, known, strict=True)
-        )
-        seen += int(np.prod([c.stop - c.start for c in core]))
-        if seen > _EVALUATED and logits:
-            break
-        inside = tuple(k - k.min() for k in known)
-        logits.append(fitted.logits(series[scan], core, scales[scan])[(slice(None), *inside)].T)
-        truth.append(told[known])
-    if not logits:
-        return None
-    every, classes = np.concatenate(logits), np.concatenate(truth)
-    chosen = rng.permutation(len(classes))[:_CALIBRATED]
-    return every[chosen], classes[chosen]
-
-
-def sampled_logits(fitted: FittedNetwork, series: Any, *, scales: Mapping[int, Scale], seed: int) -> np.ndarray:
-    """Logits (n, class) in random columns of the annotated scans."""
-    rng = np.random.default_rng([seed, 4])
-    blocks = list(iter_blocks(series.shape[1:], (192, 64, 64)))
-    jobs = [(scan, block) for scan in scales for block in blocks]
-    seen = 0
-    drawn: list[np.ndarray] = []
-    for job in rng.permutation(len(jobs)):
-        scan, block = jobs[job]
-        logits = fitted.logits(series[scan], block.core, scales[scan])
-        seen += logits[0].size
-        drawn.append(logits.reshape(len(logits), -1)[:, ::_THINNED].T)
-        if seen > _SAMPLED:
-            break
-    return np.concatenate(drawn)

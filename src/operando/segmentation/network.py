@@ -12,36 +12,23 @@ import numpy as np
 import xarray as xr
 
 from operando import learn
-from operando.core.axes import SPACE, axis_spacing
 from operando.core.errors import FileError, InputError, PhaseError
 from operando.core.phases import PhaseScheme
 from operando.core.provenance import record, versions
 from operando.learn.networks import NetworkDesign
 from operando.learn.sections import Sections
 from operando.learn.training import TrainingSettings
-from operando.segmentation.contract import (
-    annotated_phases,
-    as_annotations,
-    as_image,
-    as_series,
-    label_image,
-    not_fitted,
-    probability_image,
-)
-from operando.segmentation.fitted import (
-    FittedNetwork,
-    blockwise,
-    held_out_logits,
-    sampled_logits,
-    scan_scale,
-    softmax,
-)
+from operando.segmentation.contract import as_image, as_series, label_image, not_fitted, probability_image
+from operando.segmentation.fitted import FittedNetwork, blockwise
+from operando.segmentation.held_out import held_out_voxels, measured, sampled_logits
+from operando.segmentation.material import Series, differs, gather_series, voxel_size, windows_of
 from operando.segmentation.split import Split, choose_split
 
 KIND = "operando.segmentation.NetworkSegmenter"
 _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
 _REFRESH = 0.5  # share of the steps that the network then trains on all annotations
+_SPARSE = 0.5  # share of unlabeled voxels in annotated slices from which on they are strokes, not slices
 _NORMALIZATION = (
     "per scan: (gray - mean) / standard deviation of the voxels between the 0.5 and 99.5 percentiles "
     "of about 131,000 voxels in whole columns along z"
@@ -66,14 +53,19 @@ class NetworkSegmenter:
         Neighboring slices read on either side of a section; 0 where there are none in the fit.
     overlap : float
         Fraction of a patch that its neighbor shares.
-    training : TrainingSettings, optional
-        Steps, learning rate and so on.
+    symmetries : int
+        Mirror images of each patch whose logits are averaged in prediction: 1, 2 or 4. Prediction
+        takes that many times as long; what it gains is in docs/segmentation.md.
+    training : TrainingSettings or str, optional
+        Steps, learning rate and so on, or a name in :data:`operando.learn.training.TRAININGS`:
+        ``"default"``, ``"long"`` (five times the steps), ``"huang2023"`` (the paper's loss and optimizer).
     windows : int
         Cross-sections held in memory for training, at most (up to 1.3 MB each).
     validation : bool or sequence of int
-        Hold out annotated scans (or, where none can be spared, a part of each) to measure and
-        calibrate the network before it is trained on, with everything annotated. A sequence says which
-        scans. False: train once on everything, no metrics.
+        Hold out annotations to measure and calibrate the network before it is trained on, with
+        everything annotated: whole series where three or more are given, else scans (or, where none
+        can be spared, a part of each). A sequence says which scans; which series, where several are
+        given. False: train once on everything, no metrics.
     block : three ints
         Largest block (z, y, x) in voxels that is predicted at a time. Memory grows with it.
     device : str
@@ -84,7 +76,7 @@ class NetworkSegmenter:
     progress : callable, optional
         Called as ``progress(step, steps, loss)`` while training.
     validated : callable, optional
-        Called once as ``validated(segmenter)`` while scans are held out: the segmenter can predict and
+        Called once as ``validated(segmenter)`` while series or scans are held out: the segmenter can predict and
         has not seen them yet, so that anything may be measured on them.
 
     Attributes
@@ -95,8 +87,10 @@ class NetworkSegmenter:
         ``step``, ``loss`` and ``stage`` (``"validation"``, then ``"final"``).
     metrics_ : dict
         On held-out annotations: ``iou`` per phase (None where a phase is absent), ``macro``, Huang's
-        ``total``, ``accuracy``, ``voxels``, and the expected calibration error before and after the
-        temperature. Empty where nothing was held out.
+        ``total``, ``accuracy``, ``voxels``; ``calibration_error`` and ``volume_ratio`` per phase
+        (predicted over annotated voxels), each also ``_before`` shift and temperature; and
+        ``reliability``: ``before`` and ``after``, of ``all`` and of each phase, the columns of
+        :func:`operando.learn.reliability`. Empty where nothing was held out.
     card_ : dict
         What is saved beside the weights: data, split, classes, voxel size, preprocessing, metrics,
         training, versions.
@@ -148,7 +142,8 @@ class NetworkSegmenter:
         planes: str | Sequence[str] = "auto",
         context: int = 2,
         overlap: float = 0.25,
-        training: TrainingSettings | None = None,
+        symmetries: int = 1,
+        training: TrainingSettings | str | None = None,
         windows: int = 400,
         validation: bool | Sequence[int] = True,
         block: Sequence[int] = (192, 192, 192),
@@ -162,7 +157,8 @@ class NetworkSegmenter:
         self.planes = planes
         self.context = context
         self.overlap = overlap
-        self.training = training or TrainingSettings()
+        self.symmetries = symmetries
+        self.training = learn.training_settings(training or "default")
         self.windows = windows
         self.validation = validation
         self.block = tuple(int(size) for size in block)
@@ -177,13 +173,14 @@ class NetworkSegmenter:
             )
 
     def fit(self, images: Any, annotations: Any) -> Self:
-        """Train on annotated voxels.
+        """Train on annotated voxels of one cell or of several.
 
         Parameters
         ----------
-        images : DataArray or array, dims ([t], [z], y, x)
-            Gray values on any scale; each scan is normalized by itself.
-        annotations : DataArray or array of uint8, same shape
+        images : DataArray or array, dims ([t], [z], y, x), or a list of them
+            Gray values on any scale; each scan is normalized by itself. A list holds one series per
+            cell, of any shape but of one voxel size.
+        annotations : DataArray or array of uint8, same shape, or a list of as many
             Ids of phases, 255 = unlabeled. A few whole cross-sections, strokes or points.
 
         Returns
@@ -199,49 +196,38 @@ class NetworkSegmenter:
 
         Notes
         -----
-        Reads lazy images around the annotated slices only. Holds at most ``windows`` cross-sections.
+        Reads lazy images around the annotated slices only. Holds at most ``windows`` cross-sections,
+        the same share of each series. The planes that are read are those of the first.
         """
         where = "NetworkSegmenter.fit"
-        image = as_image(images, where=where)
-        marks_image = as_annotations(annotations, image, where=where)
-        scheme = annotated_phases(marks_image, self.phases, where=where)
-        series, marks = as_series(image), as_series(marks_image)
-        counts = learn.count_annotations(marks)
-        per_scan = counts.per_scan
-        ids = [number for number in scheme.ids if per_scan[:, number].any()]
-        annotated = [int(scan) for scan in np.flatnonzero(per_scan.sum(axis=1))]
-        scales = {scan: scan_scale(series[scan]) for scan in annotated}
-        sections = self._sections_for(series.shape[1:])
-        split = self._split(counts, ids, annotated)
+        material, scheme = gather_series(images, annotations, self.phases, where=where)
+        per_phase = sum(series.counts.per_scan.sum(axis=0) for series in material)
+        ids = [number for number in scheme.ids if per_phase[number]]
+        sections = self._sections_for(material[0].gray.shape[1:])
+        split = self._split(material, ids)
 
         network = learn.build_network(
             self.network, in_channels=sections.in_channels, classes=len(ids), seed=self.seed, device=self.device
         )
-        stages: list[tuple[str, TrainingSettings, Split | None]] = []
+        stages: list[tuple[str, TrainingSettings, Split]] = [("final", self.training, Split("none"))]
         if split.kind != "none":
-            stages.append(("validation", self.training, split))
-            refresh = max(1, round(_REFRESH * self.training.steps))
-            stages.append(
-                ("final", replace(self.training, steps=refresh, learning_rate=self.training.learning_rate / 2), None)
+            refresh = replace(
+                self.training,
+                steps=max(1, round(_REFRESH * self.training.steps)),
+                learning_rate=self.training.learning_rate / 2,
             )
-        else:
-            stages.append(("final", self.training, None))
+            stages = [("validation", self.training, split), ("final", refresh, Split("none"))]
         total = sum(settings.steps for _, settings, _ in stages)
         self._fitted = fitted = FittedNetwork(network, sections, scheme, ids, shift=np.zeros(len(ids)))
         self.phases_, self.history_, self.metrics_ = scheme, [], {}
-        done = 0
-        for name, settings, held in stages:
-            part = slice(None) if held is None else held.training_region
-            scans = annotated if held is None else [scan for scan in annotated if scan not in held.scans]
-            inside = counts if held is None or held.axis is None else learn.count_annotations(marks[part])
-            windows = learn.draw_windows(
-                series[part],
-                marks[part],
-                inside,
-                scans=scans,
+        done, counted = 0, False
+        for name, settings, without in stages:
+            windows = windows_of(
+                material,
+                set(without.held),
+                without.training_region,
                 ids=ids,
                 sections=sections,
-                scales=scales,
                 limit=self.windows,
                 seed=self.seed,
             )
@@ -257,22 +243,22 @@ class NetworkSegmenter:
             done += settings.steps
             self.history_.extend({**entry, "stage": name} for entry in history)
             sampler = learn.PatchSampler(windows, classes=len(ids), sections=sections, seed=self.seed)
-            held_out = None
+            sparse = sampler.sparsity()
+            held = None if without.kind == "none" else held_out_voxels(fitted, material, without, seed=self.seed)
+            if held is not None and sparse <= _SPARSE:
+                fitted.shift = learn.volume_shift(held.logits, held.classes, groups=held.units)
+                counted = True
+            elif not counted:
+                # Whole slices hold the phases as they are; the less of a slice is labeled, the less they do.
+                logits = sampled_logits(fitted, material, seed=self.seed)
+                fitted.shift = sparse * learn.prior_shift(logits, sampler.fractions())
             if held is not None:
-                held_out = held_out_logits(fitted, series, marks, split=held, scales=scales, seed=self.seed)
-            if held_out is not None:
                 # Strokes keep away from borders and so cannot show doubt: they never make it surer.
-                surest = 1.0 if sampler.sparsity() > 0.5 else 0.5
-                fitted.temperature = max(surest, learn.fit_temperature(*held_out))
-            # Whole slices hold the phases as they are; the less of a slice is labeled, the less they do.
-            shift = learn.prior_shift(
-                sampled_logits(fitted, series, scales=scales, seed=self.seed), sampler.fractions()
-            )
-            fitted.shift = sampler.sparsity() * shift
-            if held_out is not None:
-                self._measure(*held_out)
-            self.card_ = self._card(image, per_scan, annotated, split)
-            if held is not None and held.kind == "scan" and self.validated is not None:
+                surest = 1.0 if sparse > _SPARSE else 0.5
+                fitted.temperature = max(surest, learn.fit_temperature(held.logits + fitted.shift, held.classes))
+                self.metrics_ = measured(fitted, held)
+            self.card_ = self._card(material, split)
+            if without.kind in ("series", "scan") and self.validated is not None:
                 self.validated(self)
         return self
 
@@ -280,16 +266,22 @@ class NetworkSegmenter:
         if self.progress is not None:
             self.progress(done + step, total, loss)
 
-    def _split(self, counts: learn.AnnotationCounts, ids: Sequence[int], annotated: Sequence[int]) -> Split:
+    def _split(self, material: Sequence[Series], ids: Sequence[int]) -> Split:
         if isinstance(self.validation, bool):
+            counts = [series.counts for series in material]
             return choose_split(counts, ids=ids) if self.validation else Split("none", reason="validation=False")
-        held = tuple(sorted({int(scan) for scan in self.validation}))
-        if not held or not set(held) < set(annotated):
+        several = len(material) > 1
+        pairs = [(number, scan) for number, series in enumerate(material) for scan in series.annotated]
+        known = {number if several else scan for number, scan in pairs}
+        named = {int(number) for number in self.validation}
+        if not named or not named < known:
+            what = "series" if several else "scans"
             raise InputError(
-                "NetworkSegmenter.fit: validation must name some of the annotated scans and leave at least one, got "
-                f"{list(self.validation)} of {list(annotated)}. True chooses them."
+                f"NetworkSegmenter.fit: validation must name some of the annotated {what} and leave at least one, got "
+                f"{list(self.validation)} of {sorted(known)}. True chooses them."
             )
-        return Split("scan", scans=held)
+        held = frozenset(pair for pair in pairs if pair[0 if several else 1] in named)
+        return Split("series" if several else "scan", held=held)
 
     def _sections_for(self, shape: Sequence[int]) -> Sections:
         if isinstance(self.planes, str) and self.planes != "auto":
@@ -311,19 +303,13 @@ class NetworkSegmenter:
             patch=self.network.patch,
             overlap=self.overlap,
             factor=self.network.factor,
+            symmetries=self.symmetries,
         )
 
-    def _measure(self, logits: np.ndarray, truth: np.ndarray) -> None:
-        """Metrics on held-out voxels."""
-        ids = np.array(self._fitted.ids, np.uint8)
-        found = (logits + self._fitted.shift).argmax(axis=1)
-        confusion = learn.confusion_matrix(ids[found], ids[truth], ids=self.phases_.ids)
-        self.metrics_ = learn.summary(confusion, self.phases_)
-        for key, temperature in (("calibration_error_before", 1.0), ("calibration_error", self._fitted.temperature)):
-            chances = softmax(logits.T / temperature)
-            self.metrics_[key] = learn.calibration_error(chances.max(axis=0), chances.argmax(axis=0) == truth)
-
-    def _card(self, image: xr.DataArray, per_scan: np.ndarray, annotated: list[int], split: Split) -> dict[str, Any]:
+    def _card(self, material: Sequence[Series], split: Split) -> dict[str, Any]:
+        per_phase = sum(series.counts.per_scan.sum(axis=0) for series in material)
+        described = [series.describe() for series in material]
+        data = described[0] if len(material) == 1 else {"series": described}
         return {
             "kind": KIND,
             "format": _FORMAT,
@@ -334,16 +320,13 @@ class NetworkSegmenter:
             "normalization": _NORMALIZATION,
             "temperature": self._fitted.temperature,
             "shift": [float(value) for value in self._fitted.shift],
-            "voxel_size_um": _voxel_size(image),
+            "voxel_size_um": voxel_size(material[0].image),
             "data": {
-                "dims": [str(dim) for dim in image.dims],
-                "shape": [int(size) for size in image.shape],
-                "dtype": str(image.dtype),
-                "annotated_scans": annotated,
-                "annotated_voxels": {name: int(per_scan[:, self.phases_[name]].sum()) for name in self.phases_},
-                "simulated": bool(image.attrs.get("simulated", False)),
+                **data,
+                "annotated_voxels": {name: int(per_phase[self.phases_[name]]) for name in self.phases_},
+                "simulated": any(entry["simulated"] for entry in described),
             },
-            "split": split.describe(),
+            "split": split.describe(several=len(material) > 1),
             "metrics": self.metrics_,
             "training": {**self.training.to_dict(), "windows": self.windows, "seed": self.seed},
             "versions": versions(),
@@ -424,8 +407,8 @@ class NetworkSegmenter:
 
     def _attrs(self, image: xr.DataArray, function: str) -> dict[str, Any]:
         attrs: dict[str, Any] = {"provenance": record(function, {"card": learn.card_digest(self.card_)})}
-        here, there = _voxel_size(image), self.card_["voxel_size_um"]
-        if here and there and any(abs(here[d] / there[d] - 1) > 0.1 for d in here.keys() & there.keys()):
+        here, there = voxel_size(image), self.card_["voxel_size_um"]
+        if differs(here, there):
             attrs["voxel_size_note"] = f"the image has voxels of {here} um, the network was trained on {there} um"
         return attrs
 
@@ -444,7 +427,14 @@ class NetworkSegmenter:
         learn.save_model(path, self.card_, network=self._fitted.network)
 
     @classmethod
-    def load(cls, path: str | Path, *, block: Sequence[int] = (192, 192, 192), device: str = "auto") -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        block: Sequence[int] = (192, 192, 192),
+        symmetries: int | None = None,
+        device: str = "auto",
+    ) -> Self:
         """Read a saved network.
 
         Parameters
@@ -454,6 +444,8 @@ class NetworkSegmenter:
             is JSON.
         block : three ints
             As in the constructor.
+        symmetries : int, optional
+            As in the constructor; default what the card says.
         device : str
             As in the constructor.
 
@@ -470,6 +462,8 @@ class NetworkSegmenter:
                 )
             phases = PhaseScheme.from_dict(card["phases"])
             sections = Sections.from_dict(card["sections"])
+            if symmetries is not None:
+                sections = replace(sections, symmetries=symmetries)
             design = NetworkDesign.from_dict(card["network"])
             ids = [int(number) for number in card["classes"]]
             temperature = float(card["temperature"])
@@ -496,6 +490,7 @@ class NetworkSegmenter:
             planes=sections.planes,
             context=sections.context,
             overlap=sections.overlap,
+            symmetries=sections.symmetries,
             training=settings,
             windows=windows,
             block=block,
@@ -514,10 +509,3 @@ class NetworkSegmenter:
         segmenter.phases_, segmenter.history_, segmenter.metrics_ = phases, [], metrics
         segmenter.card_ = {key: value for key, value in card.items() if key != "weights_sha256"}
         return segmenter
-
-
-def _voxel_size(image: xr.DataArray) -> dict[str, float] | None:
-    """Voxel edge in um per calibrated spatial dim; None where there is none."""
-    found = {dim: axis_spacing(image, dim) for dim in SPACE if dim in image.dims}
-    sizes = {dim: size for dim, (size, unit) in found.items() if unit == "um"}
-    return sizes or None

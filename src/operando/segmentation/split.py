@@ -1,4 +1,4 @@
-"""Hold out annotations by scan, never by neighboring patches or points."""
+"""Hold out annotations by cell or scan; and, to see the leak, by neighboring patches as papers do."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from operando.core.axes import require_dims
+from operando.core.errors import InputError
 from operando.core.phases import UNLABELED
 from operando.learn.sampling import AnnotationCounts
 
-_HELD = 0.2  # share of the annotated scans
+_HELD = 0.2  # share of the annotated scans, or of the series
+_SERIES = 3  # from as many series on, whole ones are held out
 _PART = 0.75  # of a lateral axis is trained on where no scan can be spared
 _GAP = 8  # voxels between the two parts
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is held out: whole scans, or the far part of every scan along one lateral axis.
+    """What is held out: whole series, whole scans, or the far part of a scan along one lateral axis.
 
     Parameters
     ----------
     kind : str
-        ``"scan"``, ``"place"`` or ``"none"``.
-    scans : tuple of int
-        Held-out scans.
+        ``"series"``, ``"scan"``, ``"place"`` or ``"none"``.
+    held : frozenset of (int, int)
+        Series and scan of what is held out.
     axis : str, optional
         ``"y"`` or ``"x"``, for a split by place.
     limits : tuple of int
@@ -35,10 +39,20 @@ class Split:
     """
 
     kind: str
-    scans: tuple[int, ...] = ()
+    held: frozenset[tuple[int, int]] = frozenset()
     axis: str | None = None
     limits: tuple[int, int] = (0, 0)
     reason: str = ""
+
+    @property
+    def scans(self) -> tuple[int, ...]:
+        """Held-out scans, in order, where there is one series."""
+        return tuple(sorted({scan for _, scan in self.held}))
+
+    @property
+    def series(self) -> tuple[int, ...]:
+        """Held-out series, in order."""
+        return tuple(sorted({number for number, _ in self.held}))
 
     @property
     def training_region(self) -> tuple[slice, ...]:
@@ -56,13 +70,17 @@ class Split:
         kept[tuple(along)] = UNLABELED
         return kept
 
-    def describe(self) -> dict[str, Any]:
-        """Plain form for the card."""
-        if self.kind == "scan":
+    def describe(self, *, several: bool = False) -> dict[str, Any]:
+        """Plain form for the card; scans are named with their series where there are several."""
+        if self.kind in ("series", "scan"):
+            what: list[Any] = [list(pair) for pair in sorted(self.held)] if several else list(self.scans)
+            by_series = {"held_out_series": list(self.series)} if self.kind == "series" else {}
             return {
-                "kind": "scan",
-                "held_out_scans": list(self.scans),
-                "note": "metrics are of the network before it was trained on, with the held-out scans included",
+                "kind": self.kind,
+                **by_series,
+                "held_out_scans": what,
+                "note": f"metrics are of the network before it was trained on, with the held-out {self.kind}"
+                f"{'' if self.kind == 'series' else 's'} included",
             }
         if self.kind == "place":
             return {
@@ -75,20 +93,22 @@ class Split:
         return {"kind": "none", "note": self.reason}
 
 
-def choose_split(counts: AnnotationCounts, *, ids: Sequence[int]) -> Split:
+def choose_split(counts: AnnotationCounts | Sequence[AnnotationCounts], *, ids: Sequence[int]) -> Split:
     """Choose what to hold out, so that every phase stays in training.
 
     Parameters
     ----------
-    counts : AnnotationCounts
+    counts : AnnotationCounts, or one per series
     ids : sequence of int
         Annotated labels.
 
     Returns
     -------
     Split
-        By scan where two or more scans are annotated and one can be spared; else by place where the
-        far quarter along y or x holds at least two phases; else none, with the reason.
+        A fifth of the series where there are three or more and one can be spared: what is measured
+        then is the error on cells the network never saw. Else by scan where two or more scans are
+        annotated and one can be spared; else by place where the far quarter along y or x holds at
+        least two phases; else none, with the reason.
 
     Examples
     --------
@@ -98,21 +118,25 @@ def choose_split(counts: AnnotationCounts, *, ids: Sequence[int]) -> Split:
     >>> choose_split(count_annotations(marks), ids=[0, 1]).scans
     (1,)
     """
-    present = counts.per_scan[:, list(ids)] > 0
-    annotated = np.flatnonzero(present.any(axis=1))
-    wanted = max(1, round(_HELD * annotated.size))
-    held: list[int] = []
-    # The scans that hold enough of every phase measure the most.
-    worth = np.log1p(counts.per_scan[:, list(ids)]).sum(axis=1)
-    for scan in sorted(annotated, key=lambda s: (-int(present[s].sum()), -float(worth[s]), int(s))):
-        left = [s for s in annotated if s not in held and s != scan]
-        if len(held) < wanted and left and present[left].any(axis=0).all() and present[scan].sum() > 1:
-            held.append(int(scan))
+    each = [counts] if isinstance(counts, AnnotationCounts) else list(counts)
+    per_scan = [found.per_scan[:, list(ids)] for found in each]
+    pairs = [
+        (number, scan) for number, rows in enumerate(per_scan) for scan in np.flatnonzero(rows.any(axis=1)).tolist()
+    ]
+    numbers = sorted({number for number, _ in pairs})
+    if len(numbers) >= _SERIES:
+        held = _spared(np.array([per_scan[number].sum(axis=0) for number in numbers]))
+        if held:
+            chosen = {numbers[unit] for unit in held}
+            return Split("series", held=frozenset(pair for pair in pairs if pair[0] in chosen))
+    held = _spared(np.array([per_scan[number][scan] for number, scan in pairs]).reshape(-1, len(ids)))
     if held:
-        return Split("scan", scans=tuple(sorted(held)))
-    reason = "one scan is annotated" if annotated.size < 2 else "every annotated scan holds a phase that no other has"
-    for index, dim in sorted(((1, "y"), (2, "x")), key=lambda item: -counts.along[item[0]].shape[-1]):
-        along = counts.along[index][:, list(ids)].sum(axis=0) > 0
+        return Split("scan", held=frozenset(pairs[unit] for unit in held))
+    reason = "one scan is annotated" if len(pairs) < 2 else "every annotated scan holds a phase that no other has"
+    if len(each) > 1:
+        return Split("none", reason=reason)
+    for index, dim in sorted(((1, "y"), (2, "x")), key=lambda item: -each[0].along[item[0]].shape[-1]):
+        along = each[0].along[index][:, list(ids)].sum(axis=0) > 0
         size = along.shape[-1]
         border = round(_PART * size)
         limits = (border - _GAP, border)
@@ -123,3 +147,90 @@ def choose_split(counts: AnnotationCounts, *, ids: Sequence[int]) -> Split:
         ):
             return Split("place", axis=dim, limits=limits, reason=reason)
     return Split("none", reason=f"{reason}, and it is too small or too sparsely annotated to spare a part of it")
+
+
+def _spared(counts: np.ndarray) -> list[int]:
+    """Units (unit, class) to hold out: a fifth, those with the most of every class, none that is needed."""
+    present = counts > 0
+    wanted = max(1, round(_HELD * len(counts)))
+    # The units that hold enough of every phase measure the most.
+    worth = np.log1p(counts).sum(axis=1)
+    held: list[int] = []
+    for unit in sorted(range(len(counts)), key=lambda u: (-int(present[u].sum()), -float(worth[u]), u)):
+        left = [u for u in range(len(counts)) if u not in held and u != unit]
+        if len(held) < wanted and left and present[left].any(axis=0).all() and present[unit].sum() > 1:
+            held.append(unit)
+    return held
+
+
+def random_patch_split(
+    annotations: xr.DataArray, *, share: float = 0.15, patch: int = 32, seed: int = 0
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Part annotations into training and held-out patches at random, as papers do.
+
+    Only to be shown beside a split by scan: a held-out patch has neighbors in the same slice and
+    copies of itself in the scans before and after that were trained on, so what is measured on it
+    tells how well the network remembers (Huang et al. 2023, Supplementary Table 1: 31 of the patches of
+    42 slices, drawn at random). :class:`operando.segmentation.NetworkSegmenter` never splits like this.
+
+    Parameters
+    ----------
+    annotations : DataArray of uint8, dims ([t], [z], y, x)
+        255 = unlabeled.
+    share : float
+        Of the annotated patches to hold out, between 0 and 1.
+    patch : int
+        Edge of a patch in voxels, along every spatial dim. Annotated cross-sections are cut by a lattice
+        of such boxes.
+    seed : int
+
+    Returns
+    -------
+    training, held_out : DataArray of uint8
+        Like ``annotations``, each voxel annotated in one of the two.
+
+    Raises
+    ------
+    InputError
+        Where the share or the patch cannot be used, or fewer than two patches are annotated.
+
+    Notes
+    -----
+    Holds the annotations and both results in memory.
+
+    Examples
+    --------
+    >>> marks = xr.DataArray(np.zeros((4, 4), np.uint8), dims=("y", "x"))
+    >>> training, held_out = random_patch_split(marks, share=0.25, patch=2)
+    >>> int((training == 0).sum()), int((held_out == 0).sum())
+    (12, 4)
+    """
+    where = "random_patch_split"
+    require_dims(annotations, ("y", "x"), optional=("t", "z"), where=where)
+    if not 0 < share < 1 or patch < 1:
+        raise InputError(
+            f"{where}: share must lie between 0 and 1 and patch be at least 1 voxel, got {share} and {patch}. "
+            "The defaults are 0.15 and 32."
+        )
+    values = np.asarray(annotations.values)
+    if values.dtype != np.uint8:
+        raise InputError(f"{where}: annotations are uint8, got {values.dtype}. Convert them with .astype('uint8').")
+    known = values != UNLABELED
+    number = np.zeros(values.shape, np.int64)
+    for axis, dim in enumerate(annotations.dims):
+        size = values.shape[axis]
+        edge = 1 if dim == "t" else patch
+        place = (np.arange(size) // edge).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+        number = number * -(-size // edge) + place
+    patches = np.unique(number[known])
+    if patches.size < 2:
+        raise InputError(
+            f"{where}: at least two annotated patches are needed, got {patches.size}. Annotate more, or use a "
+            f"patch smaller than {patch} voxels."
+        )
+    count = int(np.clip(round(share * patches.size), 1, patches.size - 1))
+    held = np.random.default_rng([seed, 5]).choice(patches, size=count, replace=False)
+    out = known & np.isin(number, held)
+    training, held_out = values.copy(), values.copy()
+    training[out], held_out[~out] = UNLABELED, UNLABELED
+    return annotations.copy(data=training), annotations.copy(data=held_out)
