@@ -268,3 +268,22 @@ def test_annotations_in_training_must_be_in_our_own_convention(tmp_path):
     assert open_image(tmp_path / "a.tif").dtype == np.int32
     with pytest.raises(InputError, match="operando label import"):
         open_annotations(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "masks"])
+def test_what_is_too_large_for_imagej_becomes_ome_tiff(name, tmp_path, monkeypatch):
+    from operando.io import annotation_export
+
+    monkeypatch.setattr(annotation_export, "_IMAGEJ_LIMIT", 10)
+    image = labels()
+    write_annotations(image, tmp_path / name, convention="fiji")
+    with tifffile.TiffFile(tmp_path / name if name == "a.tif" else tmp_path / name / "pit.tif") as file:
+        assert file.is_ome
+    found = read_annotations(tmp_path / name, convention="fiji", phases=PHASES, like=image)
+    np.testing.assert_array_equal(found.values, image.values)
+
+
+def test_a_scheme_with_no_room_to_count_from_one_is_refused(tmp_path):
+    image = labeled_image(np.array([[0, 254]], np.uint8))
+    with pytest.raises(InputError, match="id 254 leaves no room"):
+        write_annotations(image, tmp_path / "a.tif", convention="napari", phases={"electrolyte": 0, "pit": 254})

@@ -44,11 +44,12 @@ def test_independent_voxels_err_one_by_one():
     truth = _labels(rng.random(chance.shape) < chance)
     found = residual_correlation(_probability(chance), _slices(truth, 2), TWO).sel(component="layer")
     # A label is no expectation: its mean square error is min(p, 1 - p), between one and two times p (1 - p).
+    # Neighbors that go together by chance are counted until the first that do not: at most a quarter here.
     expected = np.minimum(chance, 1 - chance).mean() / (chance * (1 - chance)).mean()
     pieces = float(found["pieces"])
     assert pieces > 5_000
     prior = 5 * 150 / (pieces + 5)
-    assert found["correlation_volume"] - prior == pytest.approx(expected, rel=0.15)
+    assert found["correlation_volume"] - prior == pytest.approx(expected, rel=0.25)
     assert abs(found["shift"]) < 0.05
 
 

@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 from operando.core.errors import InputError
-from operando.report import agreement_chart, reliability_diagram, rgb_array, training_history
+from operando.report import agreement_chart, reliability_diagram, rgb_array, training_history, volume_bias
 
 SCORES = {"electrode": 0.97, "dendrite": float("nan"), "macro": 0.9, "total": 0.95}
 
@@ -67,3 +67,33 @@ def test_a_stage_goes_on_where_the_one_before_it_ended():
 def test_a_history_of_nothing_known_is_refused():
     with pytest.raises(InputError, match=r"got \['step', 'speed'\]"):
         training_history({"step": [1], "speed": [2]})
+
+
+@pytest.fixture
+def ratios():
+    return pd.DataFrame({"component": ["pit", "pit", "dendrite", "electrolyte"], "value": [0.98, 1.01, 1.04, 1.0]})
+
+
+def test_every_ratio_is_a_mark_in_the_row_of_its_component(ratios):
+    ax = volume_bias(ratios).axes[0]
+    marks = [np.asarray(line.get_xdata()).tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert marks == [[0.98, 1.01], [1.04]]
+
+
+def test_ratios_before_calibration_are_open(ratios):
+    ax = volume_bias(ratios, before=ratios.assign(value=1.1)).axes[0]
+    before = [line for line in ax.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in before] == [[1.1, 1.1], [1.1]]
+
+
+def test_the_axis_of_ratios_is_symmetric_around_one(ratios):
+    low, high = volume_bias(ratios, before=ratios.assign(value=1.2)).axes[0].get_xlim()
+    assert 1 - low == pytest.approx(high - 1)
+    assert high > 1.2
+
+
+def test_ratios_that_nobody_knows_are_refused(ratios):
+    with pytest.raises(InputError, match="at least one ratio must be known"):
+        volume_bias(ratios.assign(value=np.nan))
+    with pytest.raises(InputError, match=r"missing \['value'\]"):
+        volume_bias(ratios.drop(columns="value"))

@@ -5,7 +5,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.phases import CELL
-from operando.report import png_bytes, rgb_array, style, wording
+from operando.report import png_bytes, rgb_array, style, vector_bytes, wording
 
 
 def test_an_axis_label_takes_name_and_unit_from_attrs():
@@ -76,3 +76,46 @@ def test_a_number_is_spelled_as_far_as_its_interval_supports(value, half, text):
 def test_scans_without_a_time_unit_are_numbered():
     image = xr.DataArray([0, 0], dims="t", coords={"t": ("t", [0.0, 1.0], {"units": "1"})})
     assert wording.scan_titles(image, [1]) == ["scan 1"]
+
+
+@pytest.mark.parametrize(("format", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_figure_becomes_vectors_and_the_same_ones_again(format, start):
+    def drawn():
+        ax = style.new_figure(88, 40).add_subplot()
+        ax.set_title("thickness")
+        return vector_bytes(ax.figure, format=format)
+
+    first = drawn()
+    assert first.startswith(start)
+    assert first == drawn()
+
+
+def test_text_in_an_svg_stays_text():
+    ax = style.new_figure(88, 40).add_subplot()
+    ax.set_title("thickness of lithium")
+    assert b"thickness of lithium" in vector_bytes(ax.figure, format="svg")
+
+
+def test_other_vector_formats_are_refused():
+    with pytest.raises(InputError, match="must be pdf or svg, got 'eps'"):
+        vector_bytes(style.new_figure(88, 40), format="eps")
+
+
+def test_a_line_is_as_wide_as_asked_at_most():
+    text = "the effective thickness of both electrodes over the whole cycle"
+    lines = wording.wrapped(text, 30)
+    assert " ".join(lines) == text
+    assert len(lines) >= 3
+    assert len(wording.wrapped(text, 200)) == 1
+
+
+def test_a_word_wider_than_its_line_is_broken_and_nothing_is_lost():
+    word = "Oberflaechenspannungskoeffizient"
+    assert "".join(wording.wrapped(word, 12)) == word
+    assert wording.wrapped("", 12) == []
+
+
+def test_panels_are_lettered_in_order():
+    axes = style.new_figure(88, 40).subplots(1, 2)
+    style.panel_letters(axes, start="d")
+    assert [ax.texts[0].get_text() for ax in axes] == ["d", "e"]

@@ -10,6 +10,7 @@ from operando.io.annotation_log import AnnotationLog, Mark, append_marks, create
 from operando.io.annotation_replay import replay
 from operando.io.annotations import CONVENTIONS, open_annotations, read_annotations
 from operando.io.image import describe, open_image, save_image
+from operando.io.projections import open_projections
 from operando.io.reader import Dataset, Reader, StoredImage, Verdict, readers
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "describe",
     "open_annotations",
     "open_image",
+    "open_projections",
     "read_annotations",
     "read_log",
     "readers",

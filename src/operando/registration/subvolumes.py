@@ -67,7 +67,12 @@ def filled(image: xr.DataArray, box: Box) -> tuple[np.ndarray, np.ndarray | None
     return values, missing
 
 
-def detail(values: np.ndarray) -> np.ndarray:
+def only_along(shape: Sequence[int], sigma: float) -> list[float]:
+    """The width of a filter per axis: 0 along an axis of a few voxels."""
+    return [sigma if n > 3 else 0.0 for n in shape]
+
+
+def detail(values: np.ndarray, smooth: float = _SMOOTH) -> np.ndarray:
     """Structure that is constant neither along y nor along x.
 
     Takes away flat interfaces, which move as lithium plates, and rings about an axis in the plane, which stay with the
@@ -75,7 +80,7 @@ def detail(values: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-    out = np.asarray(gaussian_filter(values, [_SMOOTH if n > 3 else 0 for n in values.shape], truncate=6))
+    out = np.asarray(gaussian_filter(values, only_along(values.shape, smooth), truncate=4))
     for axis in (1, 2):
         if values.shape[axis] > 3:
             out -= uniform_filter1d(out, min(_BACKGROUND, values.shape[axis] // 2 * 2 + 1), axis=axis)
@@ -86,7 +91,7 @@ def _sparse(values: np.ndarray) -> np.ndarray:
     """Only what stands out of the noise: noise multiplied with noise would drown a few particles."""
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(values, [_DETECT if n > 3 else 0 for n in values.shape], truncate=3)
+    smooth = gaussian_filter(values, only_along(values.shape, _DETECT), truncate=3)
     limit = _PRESENT * 1.4826 * np.median(np.abs(smooth))
     return np.asarray(smooth * np.clip(1 - (limit / np.maximum(np.abs(smooth), 1e-30)) ** 2, 0, None))
 
@@ -144,36 +149,21 @@ def consensus(
     the best common translation and over motions through the peaks of three sub-volumes each (random, with a fixed
     seed), and polished with the peaks that agree. Sub-volumes that changed are outvoted.
     """
-    from scipy.ndimage import map_coordinates
-
     middle = np.array(lags)
     total = np.sum(maps, axis=0)
     if not total.max() > 0:
         raise InputError(
             f"{where}: the images must share some structure, got nothing that correlates. Check the scans."
         )
-
-    def score(motion: np.ndarray) -> float:
-        places = _moved(motion, centers, steps) + middle
-        return float(
-            sum(
-                map_coordinates(one, place[:, None], order=1, mode="constant")[0]
-                for one, place in zip(maps, places, strict=True)
-            )
-        )
-
-    start = np.eye(4)
-    start[:3, 3] = (np.array(np.unravel_index(np.argmax(total), total.shape)) - middle) * steps
-    best, highest = start, score(start)
-    peaks = np.array([np.unravel_index(np.argmax(one), one.shape) for one in maps]) - middle
+    peaks = np.array([np.unravel_index(np.argmax(one), one.shape) for one in [total, *maps]]) - middle
+    motions = np.eye(4)[None]
+    motions[0, :3, 3] = peaks[0] * steps
     if len(maps) >= 3:
         rng = np.random.default_rng(0)
-        for _ in range(_HYPOTHESES):
-            three = rng.choice(len(maps), 3, replace=False)
-            motion = _fit(centers[three], peaks[three] * steps, np.ones(3))
-            value = score(motion)
-            if value > highest:
-                best, highest = motion, value
+        three = np.array([rng.choice(len(maps), 3, replace=False) for _ in range(_HYPOTHESES)])
+        motions = np.concatenate([motions, _fit(centers[three], peaks[1:][three] * steps, np.ones(three.shape))])
+    scores = _agreement(maps, _moved(motions, centers, steps) + middle)
+    best, highest = motions[np.argmax(scores)], scores.max()
     # Polished with the peak of each sub-volume near the place where the best motion expects it.
     for _ in range(2):
         near = np.rint(_moved(best, centers, steps)).astype(int) + middle
@@ -182,10 +172,10 @@ def consensus(
         if not weights.any():
             break
         motion = _fit(centers, np.array([place - middle for place, _ in found]) * steps, weights)
-        value = score(motion)
-        if value < highest:
+        score = _agreement(maps, _moved(motion, centers, steps)[None] + middle)[0]
+        if score < highest:
             break
-        best, highest = motion, value
+        best, highest = motion, score
     if any(
         lag > 0 and n > 0
         for lag, n in zip(lags, (np.abs(_moved(best, centers, steps)) > np.array(lags) - 0.5).sum(axis=0), strict=True)
@@ -197,32 +187,42 @@ def consensus(
     return best
 
 
-def _moved(motion: np.ndarray, centers: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Displacements of the centers in voxels."""
-    return np.asarray((centers @ motion[:3, :3].T + motion[:3, 3] - centers) / steps)
+def _moved(motions: np.ndarray, centers: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Displacements of the centers in voxels, (..., n, 3)."""
+    turned = centers @ np.swapaxes(motions[..., :3, :3], -1, -2)
+    return np.asarray((turned + motions[..., None, :3, 3] - centers) / steps)
+
+
+def _agreement(maps: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
+    """Sum of the maps at places (hypothesis, map, 3) in them."""
+    from scipy.ndimage import map_coordinates
+
+    return np.sum(
+        [map_coordinates(one, places[:, k].T, order=1, mode="constant") for k, one in enumerate(maps)], axis=0
+    )
 
 
 def _fit(places: np.ndarray, moves: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Rigid motion through displaced points, by weighted least squares; no rotation where the points show none."""
-    center = np.average(places, axis=0, weights=weights)
-    shift = np.average(moves, axis=0, weights=weights)
-    arms, result = places - center, np.eye(4)
-    rotation = np.eye(3)
-    spread = weights.sum() * max(float(np.average((arms**2).sum(axis=1), weights=weights)), 1e-12)
+    """Rigid motions (..., 4, 4) through displaced points (..., n, 3), by weighted least squares.
+
+    No rotation about an axis about which the points show none.
+    """
+    share = (weights / weights.sum(axis=-1, keepdims=True))[..., None]
+    center, shift = (share * places).sum(axis=-2), (share * moves).sum(axis=-2)
+    arms, rests = places - center[..., None, :], moves - shift[..., None, :]
+    result = np.zeros((*center.shape[:-1], 4, 4))
+    result[...] = np.eye(4)
+    rotation = result[..., :3, :3].copy()
     for _ in range(4):
-        turned = arms @ rotation.T
-        rest = moves - shift - (turned - arms)
-        normal = np.einsum("n,nij,nkj->ik", weights, _generators(turned), _generators(turned))
-        side = np.einsum("n,nij,nj->i", weights, _generators(turned), rest)
-        rotation = rotation_matrix(np.linalg.solve(normal + 1e-3 * spread * np.eye(3), side)) @ rotation
-    result[:3, :3] = rotation
-    result[:3, 3] = center + shift - rotation @ center
+        turned = arms @ np.swapaxes(rotation, -1, -2)
+        side = (share * np.cross(turned, rests + arms)).sum(axis=-2)
+        spread = (share * turned**2).sum(axis=(-2, -1))[..., None, None] * np.eye(3)
+        normal = spread - np.swapaxes(share * turned, -1, -2) @ turned
+        step = np.linalg.solve(normal + 1e-3 * spread + 1e-12 * np.eye(3), side[..., None])[..., 0]
+        rotation = rotation_matrix(step) @ rotation
+    result[..., :3, :3] = rotation
+    result[..., :3, 3] = center + shift - (rotation @ center[..., None])[..., 0]
     return result
-
-
-def _generators(points: np.ndarray) -> np.ndarray:
-    """Displacement of each point by a unit rotation about each axis, (n, axis of rotation, 3)."""
-    return np.stack([np.cross(axis, points) for axis in np.eye(3)], axis=1)
 
 
 def _peak_near(one: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, float]:

@@ -204,11 +204,12 @@ class RigidTransform:
         return cls(plain["matrix"], plain.get("units", "um"), center, sigma, plain.get("subvolumes", ()))
 
 
-def rotation_matrix(vector: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Rotation matrix of a rotation vector in radians, by Rodrigues' formula."""
+def rotation_matrix(vectors: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians."""
     from scipy.spatial.transform import Rotation
 
-    return np.asarray(Rotation.from_rotvec(vector).as_matrix())
+    many = np.asarray(vectors, dtype=float)
+    return np.asarray(Rotation.from_rotvec(many.reshape(-1, 3)).as_matrix()).reshape(*many.shape, 3)
 
 
 def nearest_rigid(matrix: np.ndarray) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from operando.report.agreement import agreement_chart, reliability_diagram, training_history, volume_bias
 from operando.report.annotated import annotation_examples
+from operando.report.area import coverage, unoccupied
 from operando.report.balance import balance
+from operando.report.charge import image_and_charge, image_over_charge
 from operando.report.colocalization import correlation_series
 from operando.report.cycling import voltage_envelope
 from operando.report.flattened import electrode_edges, traveling_map
+from operando.report.label_panels import label_panels
 from operando.report.layers import layer_map, layer_profiles, layer_section, training_and_test, unrolled_layers
-from operando.report.ledger import image_and_charge, image_over_charge, ledger_chart, ledger_table
+from operando.report.ledger import ledger_chart, ledger_table
 from operando.report.map_rows import map_rows, void_map
 from operando.report.maps import component_maps
 from operando.report.motion import deformation_map, motion_series
@@ -24,7 +27,7 @@ from operando.report.pages import (
 from operando.report.render import render_volume
 from operando.report.renders import cycle_states, render_panel, render_scans, render_series
 from operando.report.sections import cross_section, cross_sections
-from operando.report.series import component_volumes, coverage, quantity_lines, thickness, unoccupied
+from operando.report.series import component_volumes, quantity_lines, thickness
 from operando.report.style import png_bytes, rgb_array, vector_bytes
 from operando.report.wording import quantity_text
 from operando.report.workflow import workflow
@@ -49,6 +52,7 @@ __all__ = [
     "electrode_edges",
     "image_and_charge",
     "image_over_charge",
+    "label_panels",
     "layer_map",
     "layer_profiles",
     "layer_section",

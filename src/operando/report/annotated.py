@@ -146,15 +146,16 @@ def most_annotated(annotations: xr.DataArray, *, count: int = 3) -> list[Example
     found: list[Example] = []
     for scan in range(annotations.sizes.get("t", 1)):
         marked = (annotations.isel(t=scan) if "t" in annotations.dims else annotations) != UNLABELED
-        best: tuple[float, str, int] = (0.0, "y", 0)
-        for normal in SPACE:
-            share = marked.mean([dim for dim in SPACE if dim != normal]).values
-            # A slice is the one that was drawn on where its share is the largest of all directions.
-            if float(share.max()) > best[0]:
-                best = (float(share.max()), normal, int(share.argmax()))
-        if best[0] > 0:
-            place = annotations.coords[best[1]].values[best[2]] if best[1] in annotations.coords else best[2]
-            found.append((scan, best[1], float(place)))
+        # One pass over the scan for the three directions together.
+        means = {f"share {normal}": marked.mean([dim for dim in SPACE if dim != normal]) for normal in SPACE}
+        computed = xr.Dataset(means).compute()
+        shares = {normal: computed[f"share {normal}"].values for normal in SPACE}
+        # A slice is the one that was drawn on where its share is the largest of all directions.
+        normal = max(("y", "x", "z"), key=lambda dim: float(shares[dim].max()))
+        best = int(shares[normal].argmax())
+        if float(shares[normal].max()) > 0:
+            place = annotations.coords[normal].values[best] if normal in annotations.coords else best
+            found.append((scan, normal, float(place)))
     if not found:
         raise InputError(
             "annotation_examples: at least one voxel must be annotated, got none but 255. Name slices in examples."

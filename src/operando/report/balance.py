@@ -11,6 +11,7 @@ import pandas as pd
 from operando.core.errors import InputError, nearest
 from operando.report import style, wording
 from operando.report.lines import (
+    FARADAY,
     MARKERS,
     draw_current,
     half_width,
@@ -31,7 +32,7 @@ def balance(
     truth: pd.DataFrame | None = None,
     quantity: str = "balance",
     unit: str | None = None,
-    imaged: Sequence[str] = ("plated", "stripped", "inactive"),
+    imaged: Sequence[str] = ("plated", "stripped", "dead"),
     faraday: str = "faraday",
     unaccounted: str = "unaccounted",
     simulated: bool | None = None,
@@ -114,7 +115,7 @@ def _draw_terms(
 ) -> None:
     coulombs = table[table["component"] == faraday].set_index("scan").reindex(spans.index)
     left, right = spans["start"] + 0.06 * spans["width"], spans["end"] - 0.06 * spans["width"]
-    ax.hlines(coulombs["value"] * scale, left, right, color=style.ACCENTS["faraday"], lw=1.4, label="Faraday's law")
+    ax.hlines(coulombs["value"] * scale, left, right, color=style.ACCENTS["faraday"], lw=1.4, label=FARADAY)
     for low, high, start, end in zip(coulombs["low"], coulombs["high"], left, right, strict=True):
         if np.isfinite(low):
             ax.fill_between([start, end], low * scale, high * scale, color=style.ACCENTS["faraday"], alpha=0.15, lw=0)

@@ -17,6 +17,7 @@ from operando.report.lines import (
     shade_discharge,
     time_label,
     time_values,
+    truth_handle,
 )
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -129,14 +130,12 @@ def _legend(figure: Any, rows: pd.DataFrame, with_chance: bool, turned: bool) ->
         texts.append("95 % interval")
     if with_chance:
         handles.append(Patch(facecolor="none", edgecolor=style.MUTED, hatch="////", lw=0.8, ls=(0, (4, 2)), alpha=0.5))
-        texts.append("95 % of what chance gives, with the spatial correlation of the maps")
+        texts.append("95 % of unrelated maps")
     if has_truth(rows, None):
-        from operando.report.lines import truth_handle
-
         handles.append(truth_handle())
         texts.append("truth")
     if turned:
         handles.append(Patch(facecolor=style.GRID, lw=0))
         texts.append("discharge")
-    wide = len(rows["component"].unique()) > 1
-    figure.legend(handles, texts, loc="outside lower center", ncols=len(handles) if wide else 1)
+    wide = figure.get_size_inches()[0] * 25.4 > 120
+    figure.legend(handles, texts, loc="outside lower center", ncols=len(handles) if wide else 2)

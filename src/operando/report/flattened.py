@@ -11,6 +11,7 @@ import xarray as xr
 from operando.core.axes import SPACE, require_dims
 from operando.core.errors import AxesError, InputError
 from operando.report import style, wording
+from operando.report.maps import draw_map
 from operando.report.sections import plane_extent
 
 # Blue, yellow and red that differ in lightness too, so that they are told apart in print without color (P. Tol).
@@ -61,8 +62,8 @@ def electrode_edges(
     --------
     >>> from operando.core.axes import labeled_image
     >>> edges = labeled_image(np.eye(6).reshape(1, 6, 6), dims=("t", "z", "x"), voxel_size_um=2.0)
-    >>> electrode_edges(edges, states=["pristine"]).axes[0].get_xlim()
-    (-1.0, 11.0)
+    >>> electrode_edges(edges, states=["pristine"]).axes[0].images[0].get_extent()
+    [-1.0, 11.0, -1.0, 11.0]
     """
     from matplotlib.patches import Patch
 
@@ -192,24 +193,14 @@ def traveling_map(
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
     own = ax is None
     width = width_mm or style.SINGLE_MM
-    ax = style.axes_of(ax, width_mm=width, height_mm=min((width - 20) * aspect + 18, 220))
+    tall = max((width - 20) * aspect, 22)
+    ax = style.axes_of(ax, width_mm=width, height_mm=min(tall + 18, 220))
     cmap = style.diverging_map()
-    shown = ax.imshow(
-        plane.values,
-        extent=extent,
-        origin="lower",
-        aspect="equal",
-        cmap=cmap,
-        vmin=-top,
-        vmax=top,
-        interpolation="nearest",
-    )
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=True, linewidth=0.4, color=style.MUTED)
+    shown = draw_map(ax, plane, -top, top, cmap)
     style.add_scale_bar(ax, unit=unit, color="black")
     beyond = bool(np.nanmax(np.abs(plane.values), initial=0.0) > top)
     text = wording.label_text(str(moved.attrs.get("long_name") or "change"), str(moved.attrs.get("units", "um")))
+    text = "\n".join(wording.wrapped(text, tall))
     bar = ax.figure.colorbar(shown, ax=ax, label=text, extend="both" if beyond else "neither", fraction=0.05, pad=0.02)
     bar.outline.set_linewidth(0.4)
     if own:

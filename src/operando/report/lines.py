@@ -16,6 +16,10 @@ from operando.report import style, wording
 
 Phases = PhaseScheme | Mapping[str, int] | None
 MARKERS = "os^Dv"
+FARADAY = "Faraday's law"
+"""What legends call the lithium that the charge stands for."""
+TALL_MM = 42.0
+"""Length that an axis label may have beside a panel of the usual height."""
 UNSHOWN = ("electrolyte", "background")
 _TIMES = {"t": "Time [h]", "applied_h": "Time under current [h]", "scan": "Scan"}
 
@@ -112,9 +116,13 @@ def quantity_line(
     size = 1.0 if len(part) <= 16 else 0.6
     look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3.5 * size}
     ax.plot(x, part["value"] * scale, label=label or name, **look)
-    if part["low"].notna().sum() == 1:
-        ax.errorbar(x, part["value"] * scale, yerr=half_width(part) * scale, fmt="none", ecolor=color, elinewidth=1.0)
-    elif part["low"].notna().any():
+    found = part["low"].notna().to_numpy()
+    # A band needs two neighbors: what stands alone has an error bar instead.
+    alone = found & ~np.append(found[1:], False) & ~np.insert(found[:-1], 0, False)
+    if alone.any():
+        yerr = half_width(part[alone]) * scale
+        ax.errorbar(x[alone], part["value"][alone] * scale, yerr=yerr, fmt="none", ecolor=color, elinewidth=1.0)
+    if (found & ~alone).any():
         ax.fill_between(x, part["low"] * scale, part["high"] * scale, color=color, alpha=0.22, lw=0)
     known = true_values(part, name, quantity, truth)
     if known is not None:
@@ -172,6 +180,67 @@ def interval_legend(place: Any, with_truth: bool, *, turned: bool = False) -> No
         place.legend(handles, texts, loc="outside lower center", ncols=len(handles))
     else:
         place.legend(handles, texts, loc="center")
+
+
+def line_panels(
+    ledger: pd.DataFrame,
+    rows: pd.DataFrame,
+    groups: Sequence[Sequence[str]],
+    *,
+    truth: pd.DataFrame | None,
+    quantity: str,
+    phases: Phases,
+    simulated: bool | None,
+    ax: Any,
+    time: str,
+    turn: float | None,
+    names: Mapping[str, str] | None = None,
+    label: str | None = None,
+) -> Any:
+    """Draw groups of components in panels side by side, or all of them into ``ax``, each panel with its legend."""
+    from matplotlib.lines import Line2D
+
+    own = ax is None
+    if own:
+        figure = style.new_figure(style.SINGLE_MM if len(groups) == 1 else style.DOUBLE_MM, 66)
+        panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    else:
+        figure, panels = ax.figure, [ax] * len(groups)
+    together = [list(group) for group in groups] if own else [[n for g in groups for n in g]]
+    for panel, components in zip(panels, together, strict=False):
+        part = rows[rows["component"].isin(components)]
+        power = wording.power_of_ten(part["value"])
+        handles = []
+        for index, name in enumerate(components):
+            color, mark = style.color_of(name, phases, index=index), MARKERS[index % len(MARKERS)]
+            text = (names or {}).get(name, name)
+            quantity_line(
+                panel,
+                rows,
+                name,
+                color=color,
+                quantity=quantity,
+                truth=truth,
+                # Where components share a panel, a ring must say whose truth it is.
+                truth_color=color,
+                time=time,
+                scale=10.0**-power,
+                label=text,
+                marker=mark,
+            )
+            handles.append(Line2D([], [], color=color, marker=mark, label=text))
+        text = wording.label_text(label or quantity, str(part["unit"].iloc[0]), power=power)
+        panel.set_ylabel("\n".join(wording.wrapped(text, TALL_MM)))
+        panel.set_xlabel(time_label(rows, time))
+        shade_discharge(panel, turn)
+        wide = max((len(str(handle.get_label())) for handle in handles), default=0)
+        columns = min(len(handles), 3 if wide <= 12 else 2 if wide <= 24 else 1)
+        panel.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+    if own:
+        interval_legend(figure, has_truth(rows, truth), turned=turn is not None)
+        if is_simulated(ledger, simulated):
+            style.mark_simulated(figure)
+    return figure
 
 
 def shade_discharge(ax: Any, turn: float | None) -> None:

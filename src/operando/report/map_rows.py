@@ -12,7 +12,7 @@ from operando.core.axes import require_dims
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
 from operando.report import style, wording
-from operando.report.maps import map_limits
+from operando.report.maps import draw_map, map_limits
 from operando.report.sections import plane_extent
 
 _LARGEST_MM = 50.0
@@ -69,7 +69,7 @@ def map_rows(
     >>> from operando.core.axes import labeled_image
     >>> stack = labeled_image(np.ones((3, 4, 6)), dims=("t", "y", "x"), voxel_size_um=2.0, units="um")
     >>> figure = map_rows({"dendrite": stack, "deposited": stack}, scans=[0, 2])
-    >>> [ax.get_title() for ax in figure.axes[:4]]
+    >>> [ax.get_title().strip() for ax in figure.axes[:4]]
     ['scan 0', 'scan 2', 'scan 0', 'scan 2']
     """
     if not maps:
@@ -85,9 +85,9 @@ def map_rows(
     extent, unit = plane_extent(rows[0][1][0])
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
     # A few large maps say no more than small ones, and a column of them would not fit a page.
-    cell = min((width_mm - 26) / count, _LARGEST_MM)
-    width_mm = 26 + cell * count
-    figure = style.new_figure(width_mm, min(len(rows) * (cell * aspect + 6) + 5, 230))
+    cell = min((width_mm - 22) / count, _LARGEST_MM)
+    width_mm = 22 + cell * count
+    figure = style.new_figure(width_mm, min(len(rows) * (cell * aspect + 9) + 5, 230))
     axes = figure.subplots(len(rows), count, squeeze=False)
     for line, (name, planes, titles) in enumerate(rows):
         low, high = (limits or {}).get(name) or map_limits(planes)
@@ -95,11 +95,20 @@ def map_rows(
         shown = None
         for ax, plane, title in zip(axes[line], planes, titles, strict=False):
             shown = draw_map(ax, plane, low, high, style.sequential_map(color))
-            ax.set_title(title, pad=2)
+            # The empty line is for the heading of the row.
+            ax.set_title(f"\n{title}", pad=2)
         for ax in axes[line, len(planes) :]:
             ax.set_axis_off()
-        heading = wording.wrapped(name[:1].upper() + name[1:], cell * aspect, bold=True)
-        axes[line, 0].set_ylabel("\n".join(heading), fontweight="bold")
+        letter = f"{chr(ord('a') + line)}   " if letters and len(rows) > 1 else ""
+        axes[line, 0].annotate(
+            f"{letter}{name[:1].upper()}{name[1:]}",
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 13),
+            textcoords="offset points",
+            fontweight="bold",
+            annotation_clip=False,
+        ).set_in_layout(False)
         if line == 0:
             style.add_scale_bar(axes[0, 0], unit=unit, color="black")
         above = max(float(np.nanmax(plane.values, initial=low)) for plane in planes) > high
@@ -110,29 +119,9 @@ def map_rows(
         )
         bar.outline.set_linewidth(0.4)
         bar.ax.locator_params(nbins=4)
-    if letters and len(rows) > 1:
-        style.panel_letters(axes[:, 0], indent=-16)
     if style.is_simulated(*maps.values()) if simulated is None else simulated:
         style.mark_simulated(figure)
     return figure
-
-
-def draw_map(ax: Any, plane: xr.DataArray, low: float, high: float, cmap: Any) -> Any:
-    """Draw one map with a thin frame and without ticks; returns the image, for a color bar."""
-    shown = ax.imshow(
-        plane.values,
-        extent=plane_extent(plane)[0],
-        origin="lower",
-        aspect="equal",
-        cmap=cmap,
-        vmin=low,
-        vmax=high,
-        interpolation="nearest",
-    )
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=True, linewidth=0.4, color=style.MUTED)
-    return shown
 
 
 @style.styled
@@ -182,8 +171,8 @@ def void_map(
     plane = depth.compute()
     extent, unit = plane_extent(plane)
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
-    own = ax is None
-    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=min((style.SINGLE_MM - 22) * aspect + 12, 200))
+    own, tall = ax is None, (style.SINGLE_MM - 22) * aspect
+    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=min(max(tall, 22) + 12, 200))
     low, high = limits or map_limits([plane])
     cmap = style.sequential_map("#882255")
     shown = draw_map(ax, plane, low, high, cmap)
@@ -195,7 +184,7 @@ def void_map(
     bar = ax.figure.colorbar(
         shown,
         ax=ax,
-        label=wording.array_label(depth, default="Depth of voids"),
+        label="\n".join(wording.wrapped(wording.array_label(depth, default="Depth of voids"), max(tall, 20))),
         extend="max" if above else "neither",
         fraction=0.05,
         pad=0.02,

@@ -77,19 +77,7 @@ def component_maps(
     shown = None
     for index, (plane, title) in enumerate(zip(planes, wording.scan_titles(chosen_map, chosen), strict=True)):
         ax = axes[index // columns, index % columns]
-        shown = ax.imshow(
-            plane.values,
-            extent=extent,
-            origin="lower",
-            aspect="equal",
-            cmap=used,
-            vmin=low,
-            vmax=high,
-            interpolation="nearest",
-        )
-        ax.set(xticks=[], yticks=[])
-        for spine in ax.spines.values():
-            spine.set(visible=True, linewidth=0.4, color=style.MUTED)
+        shown = draw_map(ax, plane, low, high, used)
         ax.set_title(title, pad=2)
         if index == 0:
             style.add_scale_bar(ax, unit=unit, color="black")
@@ -102,6 +90,24 @@ def component_maps(
     if style.is_simulated(maps):
         style.mark_simulated(figure)
     return figure
+
+
+def draw_map(ax: Any, plane: xr.DataArray, low: float, high: float, cmap: Any) -> Any:
+    """Draw one map with a thin frame and without ticks; returns the image, for a color bar."""
+    shown = ax.imshow(
+        plane.values,
+        extent=plane_extent(plane)[0],
+        origin="lower",
+        aspect="equal",
+        cmap=cmap,
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+    )
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, linewidth=0.4, color=style.MUTED)
+    return shown
 
 
 def _one_component(maps: xr.DataArray, component: str | None) -> xr.DataArray:

@@ -200,10 +200,9 @@ def deformation_map(
     for ax in axes:
         ax.set_xlabel(across)
     style.add_scale_bar(axes[0], unit=unit, color="black")
-    length = str(deformation.attrs.get("units", "um"))
-    bar = figure.colorbar(
-        shown, ax=list(axes), label=wording.label_text(f"displacement along {color}", length), fraction=0.04, pad=0.02
-    )
+    text = wording.label_text(f"displacement along {color}", str(deformation.attrs.get("units", "um")))
+    text = "\n".join(wording.wrapped(text, max(wide * aspect, 22)))
+    bar = figure.colorbar(shown, ax=list(axes), label=text, fraction=0.04, pad=0.02)
     bar.outline.set_linewidth(0.4)
     figure.supxlabel(
         f"Arrows: displacement along {across} and {down}, {magnified:g} times as long", fontsize=7, color=style.MUTED

@@ -15,7 +15,7 @@ from operando.core.files import written_whole
 from operando.core.phases import PhaseScheme
 from operando.report import style, wording
 from operando.report.lines import draw_current
-from operando.report.maps import _bar_label, _one_component, map_limits
+from operando.report.maps import _bar_label, _one_component, draw_map, map_limits
 from operando.report.sections import _present, draw_plane, gray_limits, plane_extent, section
 
 _FORMATS = (".gif", ".webp", ".png")
@@ -124,22 +124,9 @@ def _draw_top(
     scheme: PhaseScheme,
     maps: xr.DataArray | None,
 ) -> None:
-    extent, unit = plane_extent(plane)
-    shown = ax.imshow(
-        plane.values,
-        extent=extent,
-        origin="lower",
-        aspect="equal",
-        cmap=style.sequential_map(style.color_of(component or "", scheme)),
-        vmin=scale[0],
-        vmax=scale[1],
-        interpolation="nearest",
-    )
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=True, linewidth=0.4, color=style.MUTED)
+    shown = draw_map(ax, plane, *scale, style.sequential_map(style.color_of(component or "", scheme)))
     ax.set_title("seen from above", pad=3)
-    style.add_scale_bar(ax, unit=unit, color="black")
+    style.add_scale_bar(ax, unit=plane_extent(plane)[1], color="black")
     label = _bar_label(maps, component) if maps is not None else ""
     bar = figure.colorbar(shown, ax=ax, label=label, fraction=0.05, pad=0.02)
     bar.outline.set_linewidth(0.4)

@@ -1,4 +1,4 @@
-"""Quantities of the ledger over time: volumes, thickness, covered and uncovered area."""
+"""Quantities of the ledger over time: volumes and thickness."""
 
 from __future__ import annotations
 
@@ -13,22 +13,18 @@ from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
 from operando.report import style, wording
 from operando.report.lines import (
-    MARKERS,
-    Phases,
     draw_current,
     has_truth,
     interval_legend,
     is_simulated,
     least_span,
+    line_panels,
     names_of,
-    percent_axis,
     quantity_line,
     rows_of,
     shade_discharge,
     time_label,
 )
-
-_TALL_MM = 42.0
 
 
 @style.styled
@@ -99,7 +95,8 @@ def component_volumes(
         quantity_line(ax, rows, name, color=color, quantity=quantity, truth=truth, time=time, scale=10.0**-power)
         ax.set_ylabel(wording.label_text(quantity, str(part["unit"].iloc[0]), power=power))
         least_span(ax)
-        ax.set_title(name, loc="left", color=style.INK, fontweight="bold", pad=3)
+        title = "\n".join(wording.wrapped(name, width / columns - 17, bold=True))
+        ax.set_title(title, loc="left", color=style.INK, fontweight="bold", pad=3)
     spare = list(axes[:lines].ravel()[len(names) :])
     for ax in spare:
         ax.set_axis_off()
@@ -179,7 +176,7 @@ def quantity_lines(
     """
     rows = rows_of(ledger, quantity, components, where="quantity_lines", unit=unit)
     groups = [names_of(rows, components)]
-    return _line_panels(
+    return line_panels(
         ledger,
         rows,
         groups,
@@ -229,7 +226,7 @@ def thickness(
     rows = rows_of(ledger, quantity, components, where="thickness")
     names = names_of(rows, components)
     groups = [*_by_size(rows, [n for n in names if n not in sides]), [n for n in names if n in sides]]
-    return _line_panels(
+    return line_panels(
         ledger,
         rows,
         [g for g in groups if g],
@@ -252,187 +249,3 @@ def _by_size(rows: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
         return [list(names)]
     large = set(ordered[: 1 + int(np.argmax(ratios))])
     return [[n for n in names if n in large], [n for n in names if n not in large]]
-
-
-@style.styled
-def coverage(
-    ledger: pd.DataFrame,
-    *,
-    truth: pd.DataFrame | None = None,
-    components: Sequence[str] | None = None,
-    quantity: str = "coverage",
-    time: str = "t",
-    turn: float | None = None,
-    phases: PhaseScheme | Mapping[str, int] | None = None,
-    simulated: bool | None = None,
-    ax: Any = None,
-) -> Any:
-    """Draw the covered share of the area over time, in percent, with 95 % intervals.
-
-    Parameters and return as in :func:`thickness`; rows have the unit 1 (fraction of the area).
-    """
-    rows = rows_of(ledger, quantity, components, where="coverage")
-    names = names_of(rows, components)
-    if components is None:
-        # What covers everything in every scan (the electrodes) is no news.
-        names = [n for n in names if (rows.loc[rows["component"] == n, "value"] < 0.999).any()] or names
-    figure = _line_panels(
-        ledger,
-        rows,
-        [names],
-        truth=truth,
-        quantity=quantity,
-        phases=phases,
-        simulated=simulated,
-        ax=ax,
-        time=time,
-        turn=turn,
-    )
-    for each in [ax] if ax is not None else figure.axes:
-        percent_axis(each)
-        each.set_ylim(-0.02, max(1.02 * each.get_ylim()[1], 0.05) if each.get_ylim()[1] < 0.9 else 1.04)
-        each.set_ylabel("Coverage")
-    return figure
-
-
-@style.styled
-def unoccupied(
-    ledger: pd.DataFrame,
-    *,
-    groups: Sequence[Sequence[str]] = (("dendrite", "deposited"), ("pit", "redeposited")),
-    quantity: str = "coverage",
-    unfilled: tuple[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
-    time: str = "t",
-    turn: float | None = None,
-    truth: pd.DataFrame | None = None,
-    phases: PhaseScheme | Mapping[str, int] | None = None,
-    simulated: bool | None = None,
-) -> Any:
-    """Draw the share of the area in which a component is not found, with 95 % intervals (Huang 2023, Fig. 4d, e).
-
-    Parameters
-    ----------
-    ledger, time, turn, truth, phases, simulated
-        As in :func:`component_volumes`.
-    groups : sequence of sequences of str
-        Components of each panel; those that the table does not have are left out.
-    quantity : str
-        Rows with the covered share of the area, unit 1; 1 - value is drawn.
-    unfilled : (str, str), optional
-        Quantity and component of rows that are drawn as they are in the last panel: the share of the area in which
-        pits are still unfilled.
-    names : mapping of str to str, optional
-        What the legend calls a component.
-
-    Returns
-    -------
-    matplotlib Figure
-        88 mm wide for one panel, 180 mm for more.
-
-    Raises
-    ------
-    InputError
-        Where none of the components is in the table.
-    """
-    rows = _complement(rows_of(ledger, quantity, None, where="unoccupied"))
-    known = set(rows["component"])
-    panels = [[name for name in group if name in known] for group in groups]
-    panels = [group for group in panels if group]
-    if not panels:
-        raise InputError(
-            f"unoccupied: at least one component of {[list(g) for g in groups]} must have rows of {quantity!r}, "
-            f"got {sorted(known)}. Name others in groups."
-        )
-    shown = {name: f"no {name}" for group in panels for name in group} | dict(names or {})
-    if unfilled is not None:
-        extra = rows_of(ledger, unfilled[0], [unfilled[1]], where="unoccupied")
-        extra = extra[extra["component"] == unfilled[1]].assign(component="unfilled pits", quantity=quantity)
-        rows = pd.concat([rows, extra], ignore_index=True)
-        panels[-1] = [*panels[-1], "unfilled pits"]
-    if truth is not None:
-        truth = _complement(truth[truth["quantity"] == quantity].assign(low=np.nan, high=np.nan))
-    figure = _line_panels(
-        ledger,
-        rows,
-        panels,
-        truth=truth,
-        quantity=quantity,
-        phases=phases,
-        simulated=simulated,
-        ax=None,
-        time=time,
-        turn=turn,
-        names=shown,
-    )
-    for ax in figure.axes:
-        percent_axis(ax)
-        ax.set(ylim=(-0.03, 1.04), ylabel="Share of the area")
-    if len(panels) > 1:
-        style.panel_letters(figure.axes)
-    return figure
-
-
-def _complement(rows: pd.DataFrame) -> pd.DataFrame:
-    turned = rows.assign(value=1 - rows["value"], low=1 - rows["high"], high=1 - rows["low"])
-    return turned.assign(truth=1 - rows["truth"]) if "truth" in rows else turned
-
-
-def _line_panels(
-    ledger: pd.DataFrame,
-    rows: pd.DataFrame,
-    groups: Sequence[Sequence[str]],
-    *,
-    truth: pd.DataFrame | None,
-    quantity: str,
-    phases: Phases,
-    simulated: bool | None,
-    ax: Any,
-    time: str,
-    turn: float | None,
-    names: Mapping[str, str] | None = None,
-    label: str | None = None,
-) -> Any:
-    from matplotlib.lines import Line2D
-
-    own = ax is None
-    if own:
-        figure = style.new_figure(style.SINGLE_MM if len(groups) == 1 else style.DOUBLE_MM, 66)
-        panels = figure.subplots(1, len(groups), squeeze=False)[0]
-    else:
-        figure, panels = ax.figure, [ax] * len(groups)
-    together = [list(group) for group in groups] if own else [[n for g in groups for n in g]]
-    for panel, components in zip(panels, together, strict=False):
-        part = rows[rows["component"].isin(components)]
-        power = wording.power_of_ten(part["value"])
-        handles = []
-        for index, name in enumerate(components):
-            color, mark = style.color_of(name, phases, index=index), MARKERS[index % len(MARKERS)]
-            text = (names or {}).get(name, name)
-            quantity_line(
-                panel,
-                rows,
-                name,
-                color=color,
-                quantity=quantity,
-                truth=truth,
-                # Where components share a panel, a ring must say whose truth it is.
-                truth_color=color,
-                time=time,
-                scale=10.0**-power,
-                label=text,
-                marker=mark,
-            )
-            handles.append(Line2D([], [], color=color, marker=mark, label=text))
-        text = wording.label_text(label or quantity, str(part["unit"].iloc[0]), power=power)
-        panel.set_ylabel("\n".join(wording.wrapped(text, _TALL_MM)))
-        panel.set_xlabel(time_label(rows, time))
-        shade_discharge(panel, turn)
-        wide = max((len(str(handle.get_label())) for handle in handles), default=0)
-        columns = min(len(handles), 3 if wide <= 12 else 2 if wide <= 24 else 1)
-        panel.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
-    if own:
-        interval_legend(figure, has_truth(rows, truth), turned=turn is not None)
-        if is_simulated(ledger, simulated):
-            style.mark_simulated(figure)
-    return figure

@@ -38,6 +38,9 @@ ACCENTS = {
     "unaccounted": "#6B7785",
     "plating side": "#B36B00",
     "stripping side": "#00507D",
+    "plating side without dendrites": "#B36B00",
+    "plating electrode": "#B36B00",
+    "stripping electrode": "#00507D",
     "network": "#0072B2",
     "baseline": "#8A949E",
 }
@@ -248,7 +251,7 @@ def upper_limit(arrays: Iterable[np.ndarray], *, percent: float = 99.8) -> float
     """
     values = np.abs(np.concatenate([np.asarray(array, dtype=float).ravel() for array in arrays]))
     values = values[np.isfinite(values) & (values > 0)]
-    return float(np.percentile(values, percent)) if values.size else 1.0
+    return float(np.percentile(values, percent, method="higher")) if values.size else 1.0
 
 
 def panel_letters(axes: Iterable[Any], *, start: str = "a", indent: float = -22.0) -> None:

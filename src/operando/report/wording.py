@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -149,26 +150,33 @@ def wrapped(text: str, width_mm: float, *, size: float = 8, bold: bool = False) 
     Examples
     --------
     >>> wrapped("Effective thickness of the electrodes", 40)
-    ['Effective thickness of', 'the electrodes']
+    ['Effective thickness of the', 'electrodes']
     """
-    require("matplotlib", extra="report", purpose="A figure")
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=size)
-    limit = width_mm / 25.4 * 72
-
-    def fits(line: str) -> bool:
-        return bool(TextPath((0, 0), line, prop=font).get_extents().width <= limit)
-
+    limit = width_mm / 25.4 * 72 / size
     lines: list[str] = []
-    for word in text.split():
-        if lines and fits(f"{lines[-1]} {word}"):
+    # A unit in brackets stays whole.
+    for word in re.findall(r"\[[^\]]*\]|\S+", text):
+        if lines and _width(f"{lines[-1]} {word}", bold) <= limit:
             lines[-1] += f" {word}"
             continue
-        while not fits(word) and len(word) > 1:
-            end = next((n for n in range(len(word) - 1, 1, -1) if fits(word[:n])), 1)
+        while _width(word, bold) > limit and len(word) > 1:
+            end = next((n for n in range(len(word) - 1, 1, -1) if _width(word[:n], bold) <= limit), 1)
             lines.append(word[:end])
             word = word[end:]
         lines.append(word)
     return lines
+
+
+def _width(text: str, bold: bool) -> float:
+    """Width of a text in the font of the figures, in units of the font size."""
+    return sum(_advance(letter, bold) for letter in text)
+
+
+@functools.cache
+def _advance(letter: str, bold: bool) -> float:
+    require("matplotlib", extra="report", purpose="A figure")
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")))
+    font.set_size(100, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100)

@@ -94,8 +94,9 @@ def features(gray: np.ndarray, core: tuple[slice, ...], *, scales: Sequence[floa
         slopes = [_difference(smooth, axis) * np.float32(scale) for axis in range(dims)]
         hessian = {(a, b): _difference(slopes[a], b)[core] * np.float32(scale) for a, b in pairs}
         tensor = {(a, b): smoothed(slopes[a] * slopes[b])[core] for a, b in pairs}
-        length = np.sqrt(sum(slope[core] ** 2 for slope in slopes))
-        columns += [smooth[core], (before - smooth)[core], length, sum(hessian[a, a] for a in range(dims))]
+        length = np.sqrt(np.sum([slope[core] ** 2 for slope in slopes], axis=0))
+        laplacian = np.sum([hessian[a, a] for a in range(dims)], axis=0)
+        columns += [smooth[core], (before - smooth)[core], length, laplacian]
         columns += _eigenvalues(hessian, dims)
         columns += [np.sqrt(np.maximum(value, 0)) for value in _eigenvalues(tensor, dims)]
         before = smooth

@@ -32,7 +32,10 @@ class FittedNetwork:
     temperature : float
         Divisor of the logits.
     shift : ndarray, (class,)
-        Added to the logits before they are divided.
+        Added to the logits before they are divided: how frequent the phases are.
+    volume_shift : ndarray, (class,)
+        Added besides where a label is chosen, so that the labels hold as much of each phase as there is. Not
+        part of the probabilities: they are right without it, and their sums would be wrong with it.
     """
 
     network: Any
@@ -41,6 +44,7 @@ class FittedNetwork:
     ids: list[int]
     temperature: float = 1.0
     shift: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    volume_shift: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def logits(self, volume: Any, core: Sequence[slice], scale: Scale) -> np.ndarray:
         """Plain logits (class, z, y, x) in a core of a volume that may be lazy."""
@@ -60,22 +64,19 @@ class FittedNetwork:
             classes=len(self.ids),
         )
 
-    def _block_scores(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
-        """Logits shifted to how frequent the phases are in images, then calibrated."""
-        scores = self._block_logits(block, core, shape, scale)
-        scores += self.shift.astype(np.float32)[:, None, None, None]
-        scores /= np.float32(self.temperature)
-        return scores
-
     def block_labels(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
         """Labels (z, y, x) of a core out of the block read for it; 255 where the image is NaN."""
-        labels = np.array(self.ids, np.uint8)[self._block_scores(block, core, shape, scale).argmax(axis=0)]
+        scores = self._block_logits(block, core, shape, scale)
+        scores += (self.shift + self.volume_shift).astype(np.float32)[:, None, None, None]
+        labels = np.array(self.ids, np.uint8)[scores.argmax(axis=0)]
         labels[self._missing(block, core, shape)] = UNLABELED
         return labels
 
     def block_chances(self, block: np.ndarray, core: Sequence[slice], shape: Sequence[int], scale: Scale) -> np.ndarray:
         """Probabilities (phase, z, y, x) of a core out of the block read for it; NaN where the image is."""
-        scores = self._block_scores(block, core, shape, scale)
+        scores = self._block_logits(block, core, shape, scale)
+        scores += self.shift.astype(np.float32)[:, None, None, None]
+        scores /= np.float32(self.temperature)
         chances = np.zeros((len(self.phases), *scores.shape[1:]), np.float32)
         chances[[self.phases.ids.index(number) for number in self.ids]] = softmax(scores)
         chances[:, self._missing(block, core, shape)] = np.nan

@@ -24,14 +24,14 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out voxels: plain logits (n, class), true classes (n,), and the unit (n,) each comes from.
+    """Held-out voxels: plain logits (n, class), true classes (n,), and how many units they come from.
 
     Units are series where whole ones are held out, else scans.
     """
 
     logits: np.ndarray
     classes: np.ndarray
-    units: np.ndarray
+    units: int
 
 
 def held_out_voxels(fitted: FittedNetwork, material: Sequence[Series], split: Split, *, seed: int) -> HeldOut | None:
@@ -43,12 +43,12 @@ def held_out_voxels(fitted: FittedNetwork, material: Sequence[Series], split: Sp
     jobs = [
         (number, scan, block)
         for number, scan in held
-        for block in iter_blocks(material[number].gray.shape[1:], (192, 96, 96))
+        for block in iter_blocks(material[number].gray.shape[1:], _block(fitted, 96))
     ]
     seen = 0
     logits: list[np.ndarray] = []
     truth: list[np.ndarray] = []
-    units: list[np.ndarray] = []
+    units: set[int] = set()
     for job in rng.permutation(len(jobs)):
         number, scan, block = jobs[job]
         series = material[number]
@@ -65,11 +65,18 @@ def held_out_voxels(fitted: FittedNetwork, material: Sequence[Series], split: Sp
         inside = tuple(k - k.min() for k in known)
         logits.append(fitted.logits(series.gray[scan], core, series.scales[scan])[(slice(None), *inside)].T)
         truth.append(told[known])
-        units.append(np.full(known[0].size, number if split.kind == "series" else scan))
+        units.add(number if split.kind == "series" else scan)
     if not logits:
         return None
     chosen = rng.permutation(sum(map(len, truth)))[:_CALIBRATED]
-    return HeldOut(*(np.concatenate(parts)[chosen] for parts in (logits, truth, units)))
+    return HeldOut(np.concatenate(logits)[chosen], np.concatenate(truth)[chosen], len(units))
+
+
+def _block(fitted: FittedNetwork, edge: int) -> tuple[int, int, int]:
+    """Block (z, y, x) that does not make a network with large patches compute most of them for nothing."""
+    rows, columns = fitted.sections.patch
+    edge = max(edge, columns // 2)
+    return max(192, rows), edge, edge
 
 
 def sampled_logits(fitted: FittedNetwork, material: Sequence[Series], *, seed: int) -> np.ndarray:
@@ -79,7 +86,7 @@ def sampled_logits(fitted: FittedNetwork, material: Sequence[Series], *, seed: i
         (series, scan, block)
         for series in material
         for scan in series.annotated
-        for block in iter_blocks(series.gray.shape[1:], (192, 64, 64))
+        for block in iter_blocks(series.gray.shape[1:], _block(fitted, 64))
     ]
     seen = 0
     drawn: list[np.ndarray] = []
@@ -97,20 +104,24 @@ def measured(fitted: FittedNetwork, held: HeldOut) -> dict[str, Any]:
     """Metrics of a calibrated network on held-out voxels, before and after its calibration."""
     ids, names = np.array(fitted.ids, np.uint8), [fitted.phases.name(number) for number in fitted.ids]
     shifted = held.logits + fitted.shift
-    confusion = learn.confusion_matrix(ids[shifted.argmax(axis=1)], ids[held.classes], ids=fitted.phases.ids)
+    labels = (shifted + fitted.volume_shift).argmax(axis=1)
+    confusion = learn.confusion_matrix(ids[labels], ids[held.classes], ids=fitted.phases.ids)
     found: dict[str, Any] = learn.summary(confusion, fitted.phases)
     truth = np.bincount(held.classes, minlength=len(ids))
+
+    def over_truth(volumes: np.ndarray) -> dict[str, float | None]:
+        pairs = zip(names, volumes, truth, strict=True)
+        return {name: float(volume / of) if of else None for name, volume, of in pairs}
+
+    found["volume_ratio_before"] = over_truth(np.bincount(held.logits.argmax(axis=1), minlength=len(ids)))
+    found["volume_ratio"] = over_truth(np.bincount(labels, minlength=len(ids)))
     curves: dict[str, Any] = {}
-    for when, logits, temperature in (("_before", held.logits, 1.0), ("", shifted, fitted.temperature)):
+    for when, logits, temperature in (("before", held.logits, 1.0), ("after", shifted, fitted.temperature)):
         chances = softmax(logits.T / temperature)
-        winner = chances.argmax(axis=0)
-        sure, right = chances.max(axis=0), winner == held.classes
-        found[f"calibration_error{when}"] = learn.calibration_error(sure, right, bins=_BINS)
-        counts = np.bincount(winner, minlength=len(ids))
-        found[f"volume_ratio{when}"] = {
-            name: float(n / of) if of else None for name, n, of in zip(names, counts, truth, strict=True)
-        }
-        curves["before" if when else "after"] = {
+        sure, right = chances.max(axis=0), chances.argmax(axis=0) == held.classes
+        ending = "_before" if when == "before" else ""
+        found[f"calibration_error{ending}"] = learn.calibration_error(sure, right, bins=_BINS)
+        curves[when] = {
             "all": learn.reliability(sure, right, bins=_BINS),
             **{
                 name: learn.reliability(chances[c], held.classes == c, bins=_BINS)
@@ -118,4 +129,5 @@ def measured(fitted: FittedNetwork, held: HeldOut) -> dict[str, Any]:
                 if truth[c]
             },
         }
+    found["expected_volume_ratio"] = over_truth(chances.sum(axis=1, dtype=np.float64))
     return {**found, "reliability": curves}

@@ -73,6 +73,8 @@ class NetworkSegmenter:
     seed : int
         Of weights and patches. Same seed, data, versions and number of threads give the same network
         on a CPU.
+    start : NetworkSegmenter, optional
+        Fitted with the same phases, network and planes: training goes on from its weights.
     progress : callable, optional
         Called as ``progress(step, steps, loss)`` while training.
     validated : callable, optional
@@ -88,7 +90,8 @@ class NetworkSegmenter:
     metrics_ : dict
         On held-out annotations: ``iou`` per phase (None where a phase is absent), ``macro``, Huang's
         ``total``, ``accuracy``, ``voxels``; ``calibration_error`` and ``volume_ratio`` per phase
-        (predicted over annotated voxels), each also ``_before`` shift and temperature; and
+        (predicted over annotated voxels), each also ``_before`` calibration; ``expected_volume_ratio``
+        (sum of the probabilities over annotated voxels); and
         ``reliability``: ``before`` and ``after``, of ``all`` and of each phase, the columns of
         :func:`operando.learn.reliability`. Empty where nothing was held out.
     card_ : dict
@@ -108,7 +111,9 @@ class NetworkSegmenter:
 
     Strokes and points give thin phases as many voxels as thick ones. How frequent the phases are in
     the annotated scans is therefore estimated from all of their voxels, and the logits are shifted by
-    it (:func:`operando.learn.prior_shift`), or volumes of thin phases would come out too large.
+    it (:func:`operando.learn.prior_shift`), or volumes of thin phases would come out too large. Whole
+    slices hold the phases as they are: there the labels, not the probabilities, get a shift that brings
+    the volumes on held-out slices nearer to those annotated (:func:`operando.learn.volume_shift`).
 
     Do not trust it on cells whose electrodes lie elsewhere along z, whose plating side is the other
     one, or whose voxel size differs much from the card's: annotate a few slices there and fit again.
@@ -149,6 +154,7 @@ class NetworkSegmenter:
         block: Sequence[int] = (192, 192, 192),
         device: str = "auto",
         seed: int = 0,
+        start: NetworkSegmenter | None = None,
         progress: Callable[[int, int, float], Any] | None = None,
         validated: Callable[[NetworkSegmenter], Any] | None = None,
     ) -> None:
@@ -164,6 +170,7 @@ class NetworkSegmenter:
         self.block = tuple(int(size) for size in block)
         self.device = device
         self.seed = seed
+        self.start = start
         self.progress = progress
         self.validated = validated
         if len(self.block) != 3 or min(self.block) < 1 or windows < 1:
@@ -209,6 +216,8 @@ class NetworkSegmenter:
         network = learn.build_network(
             self.network, in_channels=sections.in_channels, classes=len(ids), seed=self.seed, device=self.device
         )
+        if self.start is not None:
+            self._go_on(self.start, network, ids, sections)
         stages: list[tuple[str, TrainingSettings, Split]] = [("final", self.training, Split("none"))]
         if split.kind != "none":
             refresh = replace(
@@ -218,7 +227,9 @@ class NetworkSegmenter:
             )
             stages = [("validation", self.training, split), ("final", refresh, Split("none"))]
         total = sum(settings.steps for _, settings, _ in stages)
-        self._fitted = fitted = FittedNetwork(network, sections, scheme, ids, shift=np.zeros(len(ids)))
+        self._fitted = fitted = FittedNetwork(
+            network, sections, scheme, ids, shift=np.zeros(len(ids)), volume_shift=np.zeros(len(ids))
+        )
         self.phases_, self.history_, self.metrics_ = scheme, [], {}
         done, counted = 0, False
         for name, settings, without in stages:
@@ -246,7 +257,7 @@ class NetworkSegmenter:
             sparse = sampler.sparsity()
             held = None if without.kind == "none" else held_out_voxels(fitted, material, without, seed=self.seed)
             if held is not None and sparse <= _SPARSE:
-                fitted.shift = learn.volume_shift(held.logits, held.classes, groups=held.units)
+                fitted.volume_shift = learn.volume_shift(held.logits, held.classes, units=held.units)
                 counted = True
             elif not counted:
                 # Whole slices hold the phases as they are; the less of a slice is labeled, the less they do.
@@ -261,6 +272,19 @@ class NetworkSegmenter:
             if without.kind in ("series", "scan") and self.validated is not None:
                 self.validated(self)
         return self
+
+    def _go_on(self, start: NetworkSegmenter, network: Any, ids: list[int], sections: Sections) -> None:
+        """Take over the weights of the segmenter that training starts from."""
+        there = getattr(start, "_fitted", None)
+        if there is None:
+            raise not_fitted("NetworkSegmenter: start")
+        if there.ids != ids or there.sections.planes != sections.planes or start.network != self.network:
+            raise InputError(
+                f"NetworkSegmenter.fit: start must know the classes {ids}, the planes {sections.planes} and the same "
+                f"network, got {there.ids}, {there.sections.planes}. Fit it on annotations of every phase, or leave "
+                "start out."
+            )
+        network.load_state_dict(there.network.state_dict())
 
     def _report(self, done: int, total: int, step: int, _steps: int, loss: float) -> None:
         if self.progress is not None:
@@ -320,6 +344,7 @@ class NetworkSegmenter:
             "normalization": _NORMALIZATION,
             "temperature": self._fitted.temperature,
             "shift": [float(value) for value in self._fitted.shift],
+            "volume_shift": [float(value) for value in self._fitted.volume_shift],
             "voxel_size_um": voxel_size(material[0].image),
             "data": {
                 **data,
@@ -378,7 +403,9 @@ class NetworkSegmenter:
         Notes
         -----
         Softmax of the averaged logits, shifted to the frequencies of the phases in the images and
-        divided by the temperature fitted on held-out annotations.
+        divided by the temperature fitted on held-out annotations. Labels are chosen with a further
+        shift (:func:`operando.learn.volume_shift`), so in a few voxels in doubt the label is not the
+        most probable phase; the sum of a phase's probability is an estimate of its volume without it.
         Calibrated for scans like those; on cells that look different it is too sure.
         """
         where = "NetworkSegmenter.predict_probability"
@@ -462,12 +489,11 @@ class NetworkSegmenter:
                 )
             phases = PhaseScheme.from_dict(card["phases"])
             sections = Sections.from_dict(card["sections"])
-            if symmetries is not None:
-                sections = replace(sections, symmetries=symmetries)
             design = NetworkDesign.from_dict(card["network"])
             ids = [int(number) for number in card["classes"]]
             temperature = float(card["temperature"])
             shift = np.array(card["shift"], dtype=float)
+            volume_shift = np.array(card.get("volume_shift", np.zeros(len(ids))), dtype=float)
             training = dict(card["training"])
             seed, windows = int(training.pop("seed")), int(training.pop("windows"))
             settings = TrainingSettings(**training)
@@ -475,8 +501,8 @@ class NetworkSegmenter:
                 not set(ids) <= set(phases.ids)
                 or len(set(ids)) != len(ids)
                 or not 0.01 < temperature < 100
-                or shift.shape != (len(ids),)
-                or not np.all(np.abs(shift) < 100)
+                or not shift.shape == volume_shift.shape == (len(ids),)
+                or not np.all(np.abs([shift, volume_shift]) < 100)
             ):
                 raise InputError(f"classes {ids} of {dict(phases)} with the temperature {temperature}")
             metrics = dict(card["metrics"])
@@ -484,6 +510,8 @@ class NetworkSegmenter:
             raise FileError(
                 f"{path}: the card has a field that cannot be used ({error}). Save the model again."
             ) from error
+        if symmetries is not None:
+            sections = replace(sections, symmetries=symmetries)
         segmenter = cls(
             phases,
             network=design,
@@ -505,7 +533,7 @@ class NetworkSegmenter:
             sha256=card.get("weights_sha256"),
             device=device,
         )
-        segmenter._fitted = FittedNetwork(network, sections, phases, ids, temperature, shift)
+        segmenter._fitted = FittedNetwork(network, sections, phases, ids, temperature, shift, volume_shift)
         segmenter.phases_, segmenter.history_, segmenter.metrics_ = phases, [], metrics
         segmenter.card_ = {key: value for key, value in card.items() if key != "weights_sha256"}
         return segmenter

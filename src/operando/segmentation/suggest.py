@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando.core.axes import SPACE, axis_spacing, require_dims
-from operando.core.blocks import iter_blocks
+from operando.core.axes import SPACE, require_dims
 from operando.core.errors import AxesError, InputError, nearest
 from operando.core.phases import UNLABELED
 from operando.segmentation.contract import SERIES
+from operando.segmentation.places import NORMAL, Places, blocks_of, tally
 
 COLUMNS = (
     "rank",
@@ -34,9 +33,7 @@ COLUMNS = (
 """Columns of the table that :func:`suggest` returns."""
 
 UNITS = ("slice", "patch")
-_NORMAL = {"zx": "y", "zy": "x", "yx": "z"}
 _THICK = 8  # voxels along z from which an image is a volume with cross-sections through z
-_BLOCK = 128  # edge of the blocks in which an image in memory is read
 _RAREST = 1e-3  # share of the voxels that a phase counts as at least, so that a few wrong voxels do not decide
 _COMPARED = 2000  # places at most that are compared with each other: their similarities are a square matrix
 _UNLIKE = 0.35  # distance of two compositions (Hellinger) at which they tell little about each other
@@ -139,10 +136,10 @@ def suggest(
     if count < 1 or min(patch) < 1:
         raise InputError(f"{where}: count and patch must be at least 1, got {count} and {tuple(patch)}.")
     chosen_planes = _planes(planes, series, where)
-    places = [_Places.make(plane, series, None if unit == "slice" else patch) for plane in chosen_planes]
+    places = [Places.make(plane, series, None if unit == "slice" else patch) for plane in chosen_planes]
     volume = np.zeros(series.sizes["phase"])
-    for scan, core, chances, told in _blocks(series, marks):
-        _tally(places, volume, scan, core, chances, told)
+    for scan, core, chances, told in blocks_of(series, marks):
+        tally(places, volume, scan, core, chances, told)
     table = pd.concat([found.table() for found in places], ignore_index=True)
     left, doubt, composition = (
         np.concatenate([getattr(found, name).reshape(-1, volume.size) for found in places])
@@ -154,8 +151,9 @@ def suggest(
             f"{where}: the prediction must hold probabilities, got only zeros or NaN. Predict with a fitted segmenter."
         )
     # Averaged over the phases that are predicted at all.
-    table["uncertainty"] = (left[:, known] / np.maximum(volume[known], _RAREST * volume.sum())).mean(axis=1)
-    return _chosen(table, composition, doubt, left, count, list(map(str, series.coords["phase"].values)), series)
+    shares = left / np.maximum(volume, _RAREST * volume.sum())
+    table["uncertainty"] = shares[:, known].mean(axis=1)
+    return _chosen(table, composition, doubt, shares, count, list(map(str, series.coords["phase"].values)), series)
 
 
 def label_places(labels: xr.DataArray, places: pd.DataFrame) -> xr.DataArray:
@@ -226,124 +224,18 @@ def _planes(planes: Sequence[str] | None, series: xr.DataArray, where: str) -> l
         return ["zx", "zy"] if series.sizes["z"] >= _THICK else ["yx"]
     names = [planes] if isinstance(planes, str) else [str(plane) for plane in planes]
     for name in names:
-        if name not in _NORMAL:
-            raise InputError(f"{where}: there is no plane {name!r}. {nearest(name, _NORMAL)}")
+        if name not in NORMAL:
+            raise InputError(f"{where}: there is no plane {name!r}. {nearest(name, NORMAL)}")
     if not names or len(set(names)) != len(names):
         raise InputError(f"{where}: each plane must be named once, got {names}. Use ('zx', 'zy').")
     return names
-
-
-def _blocks(
-    series: xr.DataArray, marks: xr.DataArray | None
-) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray, np.ndarray | None]]:
-    """Scan, region, probabilities (phase, z, y, x) and annotations of each block; every lazy chunk is computed once."""
-    data: Any = series.data
-    if isinstance(data, np.ndarray):
-        spatial = [block.core for block in iter_blocks([series.sizes[dim] for dim in SPACE], [_BLOCK] * len(SPACE))]
-    else:
-        cuts = [[slice(a, b) for a, b in pairwise(accumulate(sizes, initial=0))] for sizes in data.chunks[2:]]
-        spatial = list(product(*cuts))
-    for scan in range(series.sizes["t"]):
-        for core in spatial:
-            chances = np.nan_to_num(np.asarray(data[(scan, slice(None), *core)]), nan=0.0)
-            yield scan, core, chances, None if marks is None else np.asarray(marks.data[(scan, *core)])
-
-
-@dataclass
-class _Places:
-    """Places in one plane: tallies over (scan, normal, row of windows, column of windows)."""
-
-    plane: str
-    series: xr.DataArray
-    edges: tuple[np.ndarray, np.ndarray]
-    """Borders of the windows along rows and columns."""
-    composition: np.ndarray
-    doubt: np.ndarray
-    left: np.ndarray
-    """Doubt of what is not labeled."""
-    labeled: np.ndarray
-
-    @classmethod
-    def make(cls, plane: str, series: xr.DataArray, patch: tuple[int, int] | None) -> _Places:
-        edges = []
-        for axis, dim in enumerate(plane):
-            size = series.sizes[dim]
-            parts = 1 if patch is None else max(1, round(size / patch[axis]))
-            edges.append(np.arange(parts + 1) * size // parts)
-        shape = (series.sizes["t"], series.sizes[_NORMAL[plane]], *(len(edge) - 1 for edge in edges))
-        phases = series.sizes["phase"]
-        return cls(
-            plane,
-            series,
-            (edges[0], edges[1]),
-            np.zeros((*shape, phases)),
-            np.zeros((*shape, phases)),
-            np.zeros((*shape, phases)),
-            np.zeros(shape, np.int64),
-        )
-
-    def add(self, values: np.ndarray, core: Sequence[slice], into: np.ndarray) -> None:
-        """Add values (z, y, x) of a block to the tally (normal, windows, windows) of a scan."""
-        dims = (_NORMAL[self.plane], *self.plane)
-        summed = values.transpose([SPACE.index(dim) for dim in dims])
-        at = [core[SPACE.index(dim)] for dim in dims]
-        windows = []
-        for axis, edges in enumerate(self.edges, start=1):
-            first = int(np.searchsorted(edges, at[axis].start, side="right")) - 1
-            inner = edges[(edges > at[axis].start) & (edges < at[axis].stop)] - at[axis].start
-            summed = np.add.reduceat(summed, [0, *inner], axis=axis)
-            windows.append(slice(first, first + summed.shape[axis]))
-        into[(at[0], *windows)] += summed
-
-    def table(self) -> pd.DataFrame:
-        scan, index, row, column = (part.ravel() for part in np.indices(self.labeled.shape))
-        normal = _NORMAL[self.plane]
-        box = {normal: (index, index + 1)}
-        for dim, edges, at in zip(self.plane, self.edges, (row, column), strict=True):
-            box[dim] = (edges[at], edges[at + 1])
-        times = self.series.coords["t"].values if "t" in self.series.coords else np.full(self.series.sizes["t"], np.nan)
-        calibrated = axis_spacing(self.series, normal)[1] == "um"
-        positions = self.series.coords[normal].values if calibrated else np.full(self.series.sizes[normal], np.nan)
-        whole = np.prod([stop - start for start, stop in box.values()], axis=0)
-        columns: dict[str, Any] = {
-            "scan": scan,
-            "t": np.asarray(times, dtype=float)[scan],
-            "plane": self.plane,
-            "index": index,
-            "position_um": np.asarray(positions, dtype=float)[index],
-        }
-        for dim in SPACE:
-            columns[f"{dim}_start"], columns[f"{dim}_stop"] = box[dim]
-        return pd.DataFrame({**columns, "pixels": whole - self.labeled.ravel(), "labeled": self.labeled.ravel()})
-
-
-def _tally(
-    places: Sequence[_Places],
-    volume: np.ndarray,
-    scan: int,
-    core: tuple[slice, ...],
-    chances: np.ndarray,
-    told: np.ndarray | None,
-) -> None:
-    labeled = None if told is None else told != UNLABELED
-    for phase, chance in enumerate(chances):
-        volume[phase] += chance.sum(dtype=float)
-        doubt = chance * (1 - chance)
-        left = doubt if labeled is None else np.where(labeled, 0, doubt)
-        for found in places:
-            found.add(chance, core, found.composition[scan, ..., phase])
-            found.add(doubt, core, found.doubt[scan, ..., phase])
-            found.add(left, core, found.left[scan, ..., phase])
-    if labeled is not None:
-        for found in places:
-            found.add(labeled.astype(np.int64), core, found.labeled[scan])
 
 
 def _chosen(
     table: pd.DataFrame,
     composition: np.ndarray,
     doubt: np.ndarray,
-    left: np.ndarray,
+    shares: np.ndarray,
     count: int,
     names: Sequence[str],
     series: xr.DataArray,
@@ -367,7 +259,7 @@ def _chosen(
         best = int(gain.argmax())
         place = table.iloc[compared[best]].to_dict()
         place |= {"rank": rank, "score": gain[best] / total, "diversity": 1 - covered[best]}
-        place["reason"] = _reason(place, left[compared[best]], names, table)
+        place["reason"] = _reason(place, shares[compared[best]], names, table)
         rows.append(place)
         free[best] = False
         covered = np.maximum(covered, alike[best])
@@ -415,11 +307,11 @@ def _similarity(one: _Features, other: _Features) -> np.ndarray:
     )
 
 
-def _reason(place: dict[str, Any], doubt: np.ndarray, names: Sequence[str], table: pd.DataFrame) -> str:
-    order = np.argsort(-doubt, kind="stable")[:2]
-    about = " or ".join(names[i] for i in order if doubt[i] > 0)
-    same = table["scan"] == place["scan"]
-    seen = "nothing of this scan is labeled" if not bool((table.loc[same, "labeled"] > 0).any()) else ""
-    unlike = "" if place["diversity"] < 0.5 else "unlike what is labeled or listed above"
-    size = f"about {doubt.sum():.0f} voxels in doubt"
-    return "; ".join(filter(None, [f"{size}, mostly {about}", seen, unlike]))
+def _reason(place: dict[str, Any], shares: np.ndarray, names: Sequence[str], table: pd.DataFrame) -> str:
+    order = [i for i in np.argsort(-shares, kind="stable")[:2] if shares[i] >= 0.25 * shares.max()]
+    parts = [" and ".join(f"{100 * shares[i]:.2g} % of all {names[i]}" for i in order) + " in doubt"]
+    if not bool((table.loc[table["scan"] == place["scan"], "labeled"] > 0).any()):
+        parts.append("nothing of this scan is labeled")
+    elif place["diversity"] >= 0.5:
+        parts.append("unlike what is labeled or listed above")
+    return "; ".join(parts)

@@ -59,8 +59,8 @@ def response(name: str, length: int, *, wiener: np.ndarray | None = None) -> np.
 
     Notes
     -----
-    The ramp is the transform of the band-limited kernel (Kak and Slaney 1988, eq. 3.61): 1/4 at 0, -1/(pi n)^2 at odd n.
-    Sampling \\|f\\| instead would take a little from the mean of every slice.
+    The ramp is the transform of the band-limited kernel (Kak and Slaney 1988, eq. 3.61): 1/4 at 0, -1/(pi n)^2 at odd
+    n. Sampling \\|f\\| instead would take a little from the mean of every slice.
 
     Examples
     --------
@@ -111,9 +111,9 @@ def wiener_gain(sinograms: np.ndarray) -> np.ndarray:
     -----
     .. math:: W(f) = \\frac{S(f)}{S(f) + (\\pi n f / K) N}, \\quad S = \\max(0, P - N)
 
-    with the mean power P of all K projections of n pixels and white noise N: the smaller of two estimates that signal can
-    only raise, the power in the highest tenth of the frequencies and that of second differences along both angle and
-    detector. By the slice theorem it is the gain with the least mean square error in the slice for white noise.
+    with the mean power P of all K projections of n pixels and white noise N: the smaller of two estimates that signal
+    can only raise, the power in the highest tenth of the frequencies and that of second differences along both angle
+    and detector. By the slice theorem it is the gain with the least mean square error in the slice for white noise.
     """
     from scipy.ndimage import gaussian_filter1d
 

@@ -1,7 +1,7 @@
 """Compiled loops over angles and voxels. Imported only where a volume is made, because numba is slow to import.
 
-All take sinograms as (angle, detector, slice) and slices as (y, x, slice): the geometry of a voxel is worked out once and
-used for every slice. They hold no lock of Python's, so that blocks run beside each other in threads.
+All take sinograms as (angle, detector, slice) and slices as (y, x, slice): the geometry of a voxel is worked out once
+and used for every slice. They hold no lock of Python's, so that blocks run beside each other in threads.
 
 A point (x, y), measured from the rotation axis in pixels, is seen at ``x cos(angle) - y sin(angle)`` from the axis.
 """
@@ -47,7 +47,7 @@ def project(volume, angles, axis, out):  # type: ignore[no-untyped-def]
             start = axis - (j - 0.5 * (height - 1)) * sin - 0.5 * (width - 1) * cos
             for i in range(width):
                 position = start + i * cos
-                low = int(math.floor(position))
+                low = math.floor(position)
                 for bin_ in range(low, low + 2):
                     share = np.float32((1.0 - abs(position - bin_) / reach) / reach)
                     if share > 0.0 and 0 <= bin_ < last:
@@ -68,7 +68,7 @@ def project_transposed(sinogram, angles, axis, out):  # type: ignore[no-untyped-
             start = axis - (j - 0.5 * (height - 1)) * sin - 0.5 * (width - 1) * cos
             for i in range(width):
                 position = start + i * cos
-                low = int(math.floor(position))
+                low = math.floor(position)
                 for bin_ in range(low, low + 2):
                     share = np.float32((1.0 - abs(position - bin_) / reach) / reach)
                     if share > 0.0 and 0 <= bin_ < last:
@@ -91,7 +91,7 @@ def spread(spectra, angles, radii, half_width, table, grid):  # type: ignore[no-
         cos, sin = math.cos(angles[a]), math.sin(angles[a])
         for r in range(radii.size):
             gx, gy = radii[r] * cos, -radii[r] * sin
-            first_x, first_y = int(math.ceil(gx - half_width)), int(math.ceil(gy - half_width))
+            first_x, first_y = math.ceil(gx - half_width), math.ceil(gy - half_width)
             for n in range(width + 1):
                 at = abs(first_x + n - gx)
                 place = at * fine

@@ -68,8 +68,8 @@ def gridrec(
 ) -> np.ndarray:
     """Filtered back projection by Fourier gridding; parameters and result as :func:`fbp`.
 
-    The spectra of two slices, one as the real and one as the imaginary part, are spread over a Cartesian grid of twice the
-    width with a Kaiser-Bessel kernel of six points, and transformed back.
+    The spectra of two slices, one as the real and one as the imaginary part, are spread over a Cartesian grid of twice
+    the width with a Kaiser-Bessel kernel of six points, and transformed back.
     """
     from scipy.fft import fft, ifft2, next_fast_len
     from scipy.special import i0
@@ -119,33 +119,43 @@ def _kernel_transform(width: int, size: int) -> np.ndarray:
 
 
 def sirt(
-    sinograms: np.ndarray, angles: np.ndarray, *, axis: float, iterations: int, nonnegative: bool
+    sinograms: np.ndarray, angles: np.ndarray, *, axis: float, iterations: int, subsets: int, nonnegative: bool
 ) -> np.ndarray:
-    """Simultaneous iterative reconstruction; see :func:`operando.tomography.reconstruct`."""
+    """SIRT over ordered subsets of a block (angle, row, detector_x); see :func:`operando.tomography.reconstruct`."""
     from operando.tomography.kernels import project, project_transposed
 
-    measured = np.ascontiguousarray(np.moveaxis(sinograms, 1, -1), dtype=np.float32)
-    width, rows = measured.shape[1:]
-    one = np.ones((width, width, 1), dtype=np.float32)
-    along = np.empty((*measured.shape[:2], 1), dtype=np.float32)
-    project(one, angles, axis, along)
-    # A ray that only grazes the grid says next to nothing about it.
-    ray_weights = np.where(along > 0.5, 1.0 / np.maximum(along, 0.5), 0.0).astype(np.float32)
-    through = np.empty_like(one)
-    project_transposed(np.ones_like(along), angles, axis, through)
-    voxel_weights = np.where(through > 0, 1.0 / np.maximum(through, 1e-6), 0.0).astype(np.float32)
+    count, rows, width = sinograms.shape
     image = np.zeros((width, width, rows), dtype=np.float32)
-    residual, update = np.empty_like(measured), np.empty_like(image)
+    update = np.empty_like(image)
+    one = np.ones((width, width, 1), dtype=np.float32)
+    parts = []
+    # Every n-th angle, so that each part sees the sample from all sides.
+    order = np.argsort(angles)
+    for number in range(min(subsets, count)):
+        chosen = order[number :: min(subsets, count)]
+        along = np.empty((chosen.size, width, 1), dtype=np.float32)
+        project(one, angles[chosen], axis, along)
+        through = np.empty_like(one)
+        project_transposed(np.ones_like(along), angles[chosen], axis, through)
+        measured = np.ascontiguousarray(np.moveaxis(sinograms[chosen], 1, -1), dtype=np.float32)
+        # A ray or voxel that is only grazed says next to nothing.
+        parts.append((angles[chosen], measured, _inverse(along), _inverse(through)))
     for _ in range(iterations):
-        project(image, angles, axis, residual)
-        np.subtract(measured, residual, out=residual)
-        residual *= ray_weights
-        project_transposed(residual, angles, axis, update)
-        update *= voxel_weights
-        image += update
-        if nonnegative:
-            np.maximum(image, 0.0, out=image)
+        for part, measured, ray_weights, voxel_weights in parts:
+            residual = np.empty_like(measured)
+            project(image, part, axis, residual)
+            np.subtract(measured, residual, out=residual)
+            residual *= ray_weights
+            project_transposed(residual, part, axis, update)
+            update *= voxel_weights
+            image += update
+            if nonnegative:
+                np.maximum(image, 0.0, out=image)
     return np.ascontiguousarray(np.moveaxis(image, -1, 0))
+
+
+def _inverse(sums: np.ndarray) -> np.ndarray:
+    return np.where(sums > 0.5, 1.0 / np.maximum(sums, 0.5), 0.0).astype(np.float32)
 
 
 def cgls(sinograms: np.ndarray, angles: np.ndarray, *, axis: float, iterations: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,38 @@ def measured(
         ((sides / area).assign_attrs(units="um"), "lithium of the side / area of the field of view"),
     ):
         rows += rows_from_array(values, quantity="effective thickness", sigma=of("thickness", values), method=method)
+    for values, spread in _by_electrode(labels, phases, plating_side, sides=sides, sigma=sigma):
+        values, method = (values / area).assign_attrs(units="um"), str(values.attrs["long_name"])
+        rows += rows_from_array(values, quantity="effective thickness", sigma=spread / area, method=method)
     cover = morphometry.coverage(labels, phases)
     rows += rows_from_array(
         cover, quantity="coverage", sigma=of("coverage", cover), method="share of columns holding the component"
     )
     return rows
+
+
+def _by_electrode(
+    labels: xr.DataArray, phases: PhaseScheme, plating_side: str, *, sides: xr.DataArray, sigma: xr.Dataset | None
+) -> Iterator[tuple[xr.DataArray, xr.DataArray]]:
+    """Volumes of each electrode alone and of the plating side without dendrites, with their sigmas (Huang 2023)."""
+
+    def spread(like: xr.DataArray, *names: str) -> xr.DataArray:
+        if sigma is None:
+            return xr.full_like(like, np.nan)
+        squares = xr.zeros_like(like)
+        for name in names:
+            squares = squares + sigma["volume"].sel(component=name, drop=True) ** 2
+        return squares**0.5
+
+    alone = morphometry.lithium_by_side(labels, phases, plating_side=plating_side, lithium=["electrode"])
+    alone = alone.assign_coords(component=["plating electrode", "stripping electrode"])
+    yield alone.assign_attrs(long_name="electrode of the side; sigma of both together"), spread(alone, "electrode")
+    if "dendrite" in phases:
+        flat = sides.sel(component=["plating side"]) - morphometry.volumes(labels, phases).sel(
+            component="dendrite", drop=True
+        )
+        flat = flat.assign_coords(component=["plating side without dendrites"])
+        yield flat.assign_attrs(long_name="plating side - dendrite"), spread(flat, "plating side", "dendrite")
 
 
 def measure_truth(task: Task) -> None:

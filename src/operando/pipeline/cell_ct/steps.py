@@ -225,9 +225,11 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "spatial", "interface.json")
             + ("ledger.parquet", "current.parquet", *evaluated)
             + (("training.json",) if model else ())
+            + moved
             + comparison,
             outputs=("report.html", "figures"),
-            parameters={"settings": settings.model_dump(mode="json"), "image": image},
+            files=annotated,
+            parameters={"settings": settings.model_dump(mode="json"), "image": image, "inputs": read, **common},
             access="slice",
             bytes_in_memory=_BASE_BYTES + 1_000_000_000,
             bytes_on_disk=20_000_000,
