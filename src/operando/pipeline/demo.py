@@ -80,8 +80,11 @@ def write_demo(
         "output": "run",
         "seed": seed,
         "inputs": {"images": "cell/image.zarr", "cycler": "cell/cycler.csv", "simulated": True},
-        "segment": {"annotations": "cell/annotations.zarr"},
+        "registration": {"method": "rigid"},
+        # The simulation labels the cell, which stands still in the frame of the first scan.
+        "segment": {"annotations": "cell/annotations.zarr", "annotations_frame": "reference"},
         "truth": "cell/truth.zarr",
+        "truth_frame": "reference",
     }
     with written_whole(recipe) as path:
         path.write_text("# Written by `operando demo`.\n" + yaml.safe_dump(content, sort_keys=False))

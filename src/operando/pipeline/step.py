@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from operando.core.files import written_whole
 
-Access = Literal["block", "slice", "scan", "whole", "table"]
+Access = Literal["block", "slice", "sinogram", "scan", "whole", "table"]
 
 
 class Listener:
@@ -85,7 +85,7 @@ class Step:
         Everything its result depends on besides inputs; must be JSON.
     files : tuple of Path
         Files outside the run folder that it reads.
-    access : {"block", "slice", "scan", "whole", "table"}
+    access : {"block", "slice", "sinogram", "scan", "whole", "table"}
         What has to be in memory at once.
     halo : int
         Voxels around a block that it also reads.

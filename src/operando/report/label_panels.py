@@ -14,7 +14,7 @@ from operando.report import style
 from operando.report.sections import gray_limits, solid_rgb
 
 _DRAWN = 256  # voxels across an image at which a stroke of one voxel is still seen
-_COLUMNS = 3
+_COLUMNS = (1, 2, 3, 2, 3, 3)  # to a row, of one to six panels
 
 
 @style.styled
@@ -44,8 +44,8 @@ def label_panels(
 
     Returns
     -------
-    matplotlib Figure, 180 mm wide
-        Three panels to a row.
+    matplotlib Figure, 170 mm wide
+        Two or three panels to a row.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def label_panels(
     part = crop or (slice(None), slice(None))
     pixels, marks = np.asarray(image.values, dtype=float)[part], np.asarray(annotations.values)[part]
     height, width = pixels.shape
-    columns = min(_COLUMNS, 1 + len(labels))
+    columns = _COLUMNS[len(labels)] if len(labels) < len(_COLUMNS) else _COLUMNS[-1]
     rows = -(-(1 + len(labels)) // columns)
     panel = style.DOUBLE_MM / columns
     figure = style.new_figure(style.DOUBLE_MM, 8 + rows * (panel * height / width + 5))

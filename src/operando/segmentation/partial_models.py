@@ -126,7 +126,7 @@ class PartialModels:
         *,
         confidence: float,
         train: Callable[..., NetworkSegmenter],
-        told: Callable[[str, int, float], None],
+        told: Callable[[str, float], None],
     ) -> PartialModels:
         """Train them one after the other on in-plane slices.
 
@@ -139,9 +139,8 @@ class PartialModels:
         train : callable
             ``train(grays, marks, scheme, planes=...)`` returns a fitted network.
         told : callable
-            Called as ``told(name, voxels, loss)`` after each.
+            Called as ``told(name, loss)`` after each.
         """
-        voxels = sum(int((part != UNLABELED).sum()) for part in marks)
 
         def one(name: str, table: Mapping[str, tuple[int, ...]]) -> NetworkSegmenter:
             scheme = PhaseScheme({group: number for number, group in enumerate(table)})
@@ -149,7 +148,7 @@ class PartialModels:
             for number, ids in enumerate(table.values()):
                 lookup[list(ids)] = number
             network = train(grays, [_looked_up(part, lookup) for part in marks], scheme, planes="yx")
-            told(name, voxels, network.history_[-1]["loss"])
+            told(name, network.history_[-1]["loss"])
             return network
 
         initial = one(", ".join(groups.members), groups.members)
@@ -169,7 +168,7 @@ class PartialModels:
         volume : array or dask array, (z, y, x)
         core : three slices
         """
-        first = mapped(self.initial, volume, core).chances
+        first = chances_in(self.initial, volume, core)
         groups = list(self.groups.members)
         scores = []
         ids = [number for members in self.groups.members.values() for number in members]
@@ -179,7 +178,7 @@ class PartialModels:
             for number in members:
                 score = first[groups.index(group)]
                 if number in self.own:
-                    score = score * mapped(self.own[number], volume, core).chances[1]
+                    score = score * chances_in(self.own[number], volume, core)[1]
                 half = self.groups.halves.get(number)
                 if half is not None:
                     score = score * (depth < middle if half == "low" else depth > middle)[:, None, None]
@@ -192,24 +191,16 @@ class PartialModels:
         return labels
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """Probabilities (phase, z, y, x) of a network in a box, and what they mean."""
-
-    chances: np.ndarray
-    phases: PhaseScheme
-
-    def argmax_labels(self) -> np.ndarray:
-        """Most probable label of each voxel."""
-        return np.array(self.phases.ids, np.uint8)[self.chances.argmax(axis=0)]
-
-
-def mapped(network: NetworkSegmenter, volume: Any, core: tuple[slice, ...]) -> Mapped:
-    """Probabilities in a box of one scan, reading only what they need."""
+def chances_in(network: NetworkSegmenter, volume: Any, core: tuple[slice, ...]) -> np.ndarray:
+    """Probabilities (phase, z, y, x) in a box of one scan, reading only what they need."""
     fitted = network._fitted
-    region = learn.read_region(core, volume.shape, fitted.sections)
-    block = np.asarray(volume[region])
-    return Mapped(fitted.block_chances(block, core, volume.shape, scan_scale(volume)), network.phases_)
+    block = np.asarray(volume[learn.read_region(core, volume.shape, fitted.sections)])
+    return fitted.block_chances(block, core, volume.shape, scan_scale(volume))
+
+
+def labels_in(network: NetworkSegmenter, volume: Any, core: tuple[slice, ...]) -> np.ndarray:
+    """Most probable labels (z, y, x) in a box of one scan."""
+    return np.array(network.phases_.ids, np.uint8)[chances_in(network, volume, core).argmax(axis=0)]
 
 
 def _looked_up(marks: Any, table: np.ndarray) -> Any:

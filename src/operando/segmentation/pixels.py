@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from operando import learn
-from operando.core.blocks import Block, iter_blocks
+from operando.core.blocks import Block, iter_blocks, label_counts
 from operando.core.errors import FileError, InputError, PhaseError
 from operando.core.files import written_whole
 from operando.core.phases import UNLABELED, PhaseScheme
@@ -35,6 +35,7 @@ _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume, with features along z too
 _READ = (64, 512, 512)  # annotations are read, and strokes told apart, in blocks of this size
 _TREES = "trees.npz"
+_BLOCK = (32, 256, 256)
 # How far the shares of the phases among the annotated voxels are believed, from 0 (all alike) to 1. Held-out strokes
 # are lost from 0.5 on, and at 0 too much of a rare phase is found where nobody drew: docs/sparse-labels.md.
 _BELIEF = 0.25
@@ -55,7 +56,7 @@ class PixelClassifier:
     smallest : int
         Annotated voxels in a leaf, at least.
     samples : int
-        Annotated voxels learned from, at most.
+        Annotated voxels learned from, at most, the same number of each phase.
     block : three ints
         Largest block (z, y, x) in voxels that is predicted at a time.
     seed : int
@@ -119,7 +120,7 @@ class PixelClassifier:
         trees: int = 100,
         smallest: int = 5,
         samples: int = 20_000,
-        block: Sequence[int] = (32, 192, 192),
+        block: Sequence[int] = _BLOCK,
         seed: int = 0,
     ) -> None:
         self.phases = None if phases is None else PhaseScheme.of(phases)
@@ -133,7 +134,7 @@ class PixelClassifier:
         if min(trees, smallest, samples) < 1 or len(self.block) != 3 or min(self.block) < 1:
             raise InputError(
                 "PixelClassifier: trees, smallest and samples must be at least 1 and block three positive sizes, got "
-                f"{trees}, {smallest}, {samples} and {self.block}. The defaults are 100, 5, 20000 and (32, 192, 192)."
+                f"{trees}, {smallest}, {samples} and {self.block}. The defaults are 100, 5, 20000 and {_BLOCK}."
             )
 
     def fit(self, images: Any, annotations: Any) -> Self:
@@ -167,12 +168,12 @@ class PixelClassifier:
         marks_image = as_annotations(annotations, image, where=where)
         scheme = annotated_phases(marks_image, self.phases, where=where)
         series, marks = as_series(image), as_series(marks_image)
-        places, labels, strokes = self._drawn(marks)
-        ids = [number for number in scheme.ids if (labels == number).any()]
-        classes = np.searchsorted(np.sort(ids), labels)
-        ids = sorted(ids)
+        counts = label_counts(marks_image, where=where)
+        ids = sorted(number for number in scheme.ids if counts[number])
+        places, labels, strokes = self._drawn(marks, ids)
+        classes = np.searchsorted(ids, labels)
+        shares = counts[ids] / counts[ids].sum()
         self._volume = series.shape[1] >= _THICK
-        shares = np.bincount(classes, minlength=len(ids)) / len(classes)
         self._forest, unseen = grow_forest(
             self._sampled(series, places),
             classes,
@@ -191,7 +192,6 @@ class PixelClassifier:
             self._temperature = max(1.0, learn.fit_temperature(scores.T, classes[judged]))
             scores = scores / self._temperature
         self._measure(softmax(scores), classes[judged])
-        count = [np.unique(strokes[classes == c]).size for c in range(len(ids))]
         self.card_ = {
             "kind": KIND,
             "format": _FORMAT,
@@ -207,8 +207,9 @@ class PixelClassifier:
             "data": {
                 "dims": [str(dim) for dim in image.dims],
                 "shape": [int(size) for size in image.shape],
-                "annotated_voxels": {scheme.name(n): int((labels == n).sum()) for n in ids},
-                "strokes": {scheme.name(n): count[c] for c, n in enumerate(ids)},
+                "annotated_voxels": {scheme.name(number): int(counts[number]) for number in ids},
+                "learned_from": {scheme.name(number): int((labels == number).sum()) for number in ids},
+                "strokes": {scheme.name(number): int(np.unique(strokes[labels == number]).size) for number in ids},
                 "simulated": bool(image.attrs.get("simulated", False)),
             },
             "split": {
@@ -220,30 +221,29 @@ class PixelClassifier:
         }
         return self
 
-    def _drawn(self, marks: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places (n, 4) of annotated voxels, their labels and the strokes they belong to."""
+    def _drawn(self, marks: Any, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places (n, 4) of annotated voxels, their labels and the strokes they belong to; as many of each phase."""
         import cc3d
 
+        rng = np.random.default_rng([self.seed, 1])
+        each = max(1, self.samples // len(ids))
         places, labels, strokes = [], [], []
         count = 0
         for block in iter_blocks(marks.shape, (1, *_READ)):
             told = np.asarray(marks[block.core])[0]
-            if (told == UNLABELED).all():
-                continue
             # Label 0 is background to cc3d: no phase may be 0, and unlabeled must be.
-            pieces = cc3d.connected_components((told + np.uint8(1)).copy(), connectivity=26).astype(np.int64)
-            inside = np.nonzero(told != UNLABELED)
-            at = [np.full(inside[0].size, block.core[0].start)]
-            at += [place + part.start for place, part in zip(inside, block.core[1:], strict=True)]
-            places.append(np.stack(at, axis=1))
-            labels.append(told[inside])
-            strokes.append(pieces[inside] + count)
+            pieces = cc3d.connected_components(told + np.uint8(1), connectivity=26)
+            for number in ids:
+                inside = _thinned(np.flatnonzero(told == number), each, rng)
+                at = np.stack(np.unravel_index(inside, told.shape), axis=1)
+                at += [part.start for part in block.core[1:]]
+                places.append(np.column_stack([np.full(len(at), block.core[0].start), at]))
+                labels.append(np.full(len(at), number))
+                strokes.append(pieces.ravel()[inside].astype(np.int64) + count)
             count += int(pieces.max())
-        where, told, piece = np.concatenate(places), np.concatenate(labels), np.concatenate(strokes)
-        if len(told) > self.samples:
-            chosen = np.sort(np.random.default_rng([self.seed, 1]).permutation(len(told))[: self.samples])
-            where, told, piece = where[chosen], told[chosen], piece[chosen]
-        return where, told, piece
+        where, told, stroke = np.concatenate(places), np.concatenate(labels), np.concatenate(strokes)
+        kept = np.sort(np.concatenate([_thinned(np.flatnonzero(told == number), each, rng) for number in ids]))
+        return where[kept], told[kept], stroke[kept]
 
     def _sampled(self, series: Any, places: np.ndarray) -> np.ndarray:
         """Features (n, feature) of voxels at ``places`` (n, 4)."""
@@ -399,7 +399,7 @@ class PixelClassifier:
             (folder / _TREES).write_bytes(data)
 
     @classmethod
-    def load(cls, path: str | Path, *, block: Sequence[int] = (32, 192, 192)) -> Self:
+    def load(cls, path: str | Path, *, block: Sequence[int] = _BLOCK) -> Self:
         """Read what :meth:`save` wrote. Nothing in it is executed.
 
         Raises
@@ -444,3 +444,8 @@ class PixelClassifier:
             ) from error
         classifier.phases_, classifier.metrics_, classifier.card_ = phases, dict(card["metrics"]), card
         return classifier
+
+
+def _thinned(places: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """At most ``limit`` of the places, at random."""
+    return places if places.size <= limit else rng.choice(places, size=limit, replace=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,17 @@ from operando.tomography.filtering import filtered, padded_length, response, wie
 from operando.tomography.geometry import angle_weights, angles_rad, check_projections, read_rows
 from operando.tomography.normalization import beam_correction, fill_missing, minus_log
 
-METHODS = ("entropy", "correlation")
+METHODS = ("auto", "entropy", "correlation")
 _ENTROPY_ROWS, _CORRELATION_ROWS, _PAIRS = 8, 256, 8
 _POINTS, _BINS, _UPSAMPLING = 192, 256, 2
-_COARSE = 64
-_LARGEST_GAP = np.deg2rad(45.0)
+_COARSE, _COARSE_ANGLES, _MOST_ANGLES = 64, 180, 720
+_LARGEST_GAP, _LARGEST_MISS, _NEAR = np.deg2rad(45.0), np.deg2rad(10.0), np.deg2rad(0.1)
 
 
 def find_rotation_axis(
     projections: xr.DataArray,
     *,
-    method: str = "entropy",
+    method: str = "auto",
     search: tuple[float, float] | None = None,
     flat: xr.DataArray | None = None,
     dark: xr.DataArray | None = None,
@@ -36,9 +37,10 @@ def find_rotation_axis(
     projections : DataArray, dims (angle, detector_y, detector_x)
         Line integrals, or counts where ``flat`` is given; the coordinate ``angle`` in degrees (or ``rad``); may be
         lazy.
-    method : {"entropy", "correlation"}
+    method : {"auto", "entropy", "correlation"}
         What is best at the axis: the entropy of reconstructed slices (least), or the correlation of projections with
-        mirrored ones from half a turn later (largest).
+        mirrored ones from half a turn later (largest). "auto" is correlation where there are such projections, else
+        entropy.
     search : (float, float), optional
         Range of positions in pixels; default the middle half of the detector.
     flat, dark : DataArray, optional
@@ -65,9 +67,10 @@ def find_rotation_axis(
     exactly half a turn after another both sides are extrapolated to the angle in the middle. Up to 8 pairs and 256
     rows.
 
-    *Entropy* [1]_ of the gray values of up to 8 slices, first for binned projections over the whole range, then finer.
-    The sinograms are smoothed more the noisier they are (the gain of ``filter="wiener"`` to the eighth power), because
-    noise moves the minimum. It needs no opposite projections, and averages over all of them.
+    *Entropy* [1]_ of the gray values of up to 8 slices, near where the correlation is largest, or, without opposite
+    projections or with the best entropy elsewhere, near where the slices are sharpest in the whole range. The sinograms
+    are smoothed more the noisier they are (the gain of ``filter="wiener"`` to the eighth power), because noise moves
+    the minimum. It needs no opposite projections, and averages over all of them.
 
     Accuracy: docs/tomography.md. Memory: the rows and projections used. A sample with rotational symmetry about the
     axis, or one that moves during the scan, has no answer.
@@ -98,6 +101,8 @@ def find_rotation_axis(
             f"{where}: search must be two increasing positions on the detector of {width} pixels, got {search}."
         )
     lines = line_integrals(ordered, flat=flat, dark=dark, where=where)
+    if method == "auto":
+        method = "correlation" if _opposite(angles) else "entropy"
     if method == "correlation":
         position, sigma = _by_correlation(lines, ordered.shape, angles, low, high)
     else:
@@ -152,6 +157,11 @@ def _by_correlation(
 
     rows = spread_rows(shape[1], _CORRELATION_ROWS)
     pairs = _opposite(angles)
+    if not pairs:
+        raise InputError(
+            "find_rotation_axis: 'correlation' needs two projections half a turn apart to within two steps, got none in "
+            f"{angles.size} projections over {np.rad2deg(np.ptp(angles)):.4g} degrees. Use method='entropy'."
+        )
     used = np.unique(np.concatenate([index for pair in pairs for index, _ in pair]))
     lines = read(rows, used)
     position = {int(index): at for at, index in enumerate(used)}
@@ -185,7 +195,7 @@ def _by_correlation(
 
 
 def _opposite(angles: np.ndarray) -> list[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]:
-    """Pairs of (indices, shares) whose weighted projections show the sample from two opposite sides."""
+    """Pairs of (indices, shares) whose weighted projections show the sample from two opposite sides, if any."""
     order = np.argsort(angles)
     ahead = angles[order]
     behind = ahead - np.pi
@@ -195,12 +205,8 @@ def _opposite(angles: np.ndarray) -> list[tuple[tuple[np.ndarray, np.ndarray], t
     gap, choice = gaps.min(axis=0), gaps.argmin(axis=0)
     step = float(np.median(np.diff(ahead))) if ahead.size > 1 else 0.0
     closest = float(gap.min())
-    if ahead.size < 2 or closest > max(2.0 * step, np.deg2rad(0.1)) or closest > np.deg2rad(10.0):
-        raise InputError(
-            "find_rotation_axis: two projections half a turn apart are needed for 'correlation', got none closer to it "
-            f"than {np.rad2deg(closest):.3g} degrees in a scan over {np.rad2deg(np.ptp(angles)):.4g}. "
-            "Use method='entropy'."
-        )
+    if ahead.size < 2 or closest > min(max(2.0 * step, _NEAR), _LARGEST_MISS):
+        return []
     good = np.flatnonzero(gap <= closest + 0.1 * step)
     good = good[np.unique(np.round(np.linspace(0, good.size - 1, _PAIRS)).astype(int))]
     pairs = []
@@ -280,25 +286,17 @@ def _by_entropy(
     if not spans.max() > 0:
         raise InputError("find_rotation_axis: the projections must show something, got the same value everywhere.")
     lines = np.ascontiguousarray(lines[:, spans > 0.1 * spans.max()])
-    width = shape[2]
-    factor = 1
-    while width // (2 * factor) >= _COARSE:
-        factor *= 2
-    candidates = np.arange(low, high + 0.5 * factor, 0.5 * factor)
-    final = False
-    while True:
-        # The binned pixel k covers factor pixels, the first of them factor * k.
-        binned = _binned(lines, factor)
-        few = slice(None, None, max(1, angles.size // (180 if factor > 1 else 720)))
-        shares = angle_weights(angles[few])[0]
-        positions = (candidates - 0.5 * (factor - 1)) / factor
-        values = _costs(binned[few], angles[few], shares, positions, final=final)
+    starts: list[float | None] = [None]
+    with suppress(InputError):
+        starts.insert(0, _by_correlation(read, shape, angles, low, high)[0])
+    for start in starts:
+        best = _sharpest(lines, angles, low, high) if start is None else start
+        few = slice(None, None, max(1, angles.size // _MOST_ANGLES))
+        candidates = best + np.arange(-2.5, 2.6, 0.25)
+        values = _costs(lines[few], angles[few], candidates, final=True)
         best = float(candidates[int(np.argmin(values.mean(axis=1)))])
-        if final:
+        if candidates[0] < best < candidates[-1]:
             break
-        final = factor == 1
-        factor = max(1, factor // 2)
-        candidates = best + np.arange(-2.5, 2.6, 0.25) if final else best + factor * np.arange(-3, 3.1, 0.5)
     if not low - 0.5 <= best <= high + 0.5 or best in (candidates[0], candidates[-1]):
         raise InputError(_at_the_end(best, low, high))
     single = np.array([_minimum(candidates, values[:, row], best) for row in range(values.shape[1])])
@@ -307,14 +305,30 @@ def _by_entropy(
     return position, sigma
 
 
+def _sharpest(lines: np.ndarray, angles: np.ndarray, low: float, high: float) -> float:
+    """Position of the sharpest slices in a range, to about a pixel: from binned projections to whole ones."""
+    factor = 1
+    while lines.shape[-1] // (2 * factor) >= _COARSE:
+        factor *= 2
+    candidates = np.arange(low, high + 0.5 * factor, 0.5 * factor)
+    few = slice(None, None, max(1, angles.size // _COARSE_ANGLES))
+    while True:
+        # The binned pixel k covers factor pixels, the first of them factor * k.
+        positions = (candidates - 0.5 * (factor - 1)) / factor
+        values = _costs(_binned(lines[few], factor), angles[few], positions, final=False)
+        best = float(candidates[int(np.argmin(values.mean(axis=1)))])
+        if factor == 1:
+            return best
+        factor //= 2
+        candidates = best + factor * np.arange(-3, 3.1, 0.5)
+
+
 def _binned(lines: np.ndarray, factor: int) -> np.ndarray:
     width = lines.shape[-1] // factor * factor
     return np.ascontiguousarray(lines[..., :width].reshape(*lines.shape[:2], -1, factor).mean(axis=-1))
 
 
-def _costs(
-    lines: np.ndarray, angles: np.ndarray, weights: np.ndarray, positions: np.ndarray, *, final: bool
-) -> np.ndarray:
+def _costs(lines: np.ndarray, angles: np.ndarray, positions: np.ndarray, *, final: bool) -> np.ndarray:
     """What is least for the sharpest slice, (position, row): its entropy, or far from the axis less its mean slope.
 
     Far from the axis a slice is a blur, of which the few gray values have a low entropy too.
@@ -322,13 +336,18 @@ def _costs(
     from operando.tomography.kernels import back_project
 
     width = lines.shape[-1]
+    weights = angle_weights(angles)[0]
     gain = response("wiener", length := padded_length(width), wiener=wiener_gain(lines) ** 8)
     reach = (length - width) // 2 - 1
     fine = filtered(
         lines * weights[:, None, None].astype(np.float32), gain, length, reach=reach, upsampling=_UPSAMPLING
     )
     points = np.linspace(-0.5, 0.5, min(width, _POINTS)) * (width - 1)
-    inside = np.hypot(points[:, None], points[None, :]) < 0.46 * width
+    radius = 0.46 * width
+    if final:
+        # Farther out not every projection shows a sample that is wider than the field of view.
+        radius = min(radius, max(0.95 * min(positions[0], width - 1 - positions[-1]), 0.2 * width))
+    inside = np.hypot(points[:, None], points[None, :]) < radius
     result = np.empty((positions.size, lines.shape[1]))
     ends: np.ndarray | None = None
     # From the middle, which sets the range of gray values for all.

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from operando import io, registration
+from operando import io, registration, tomography
+from operando.core.axes import SPACE
 from operando.core.errors import InputError
 from operando.core.phases import UNLABELED, PhaseScheme
-from operando.pipeline.cell_ct.inputs import open_labels, open_series
-from operando.pipeline.cell_ct.settings import Inputs
+from operando.core.quantities import quantity_table
+from operando.pipeline.cell_ct.inputs import along_z, cut, open_labels, open_projections, open_series
+from operando.pipeline.cell_ct.settings import Inputs, Tomography
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, read_json, write_image, write_json
+from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
+
+_DEFORMED = 3  # scans, spread over the series, whose deformation is mapped
 
 
 def open_scans(task: Task) -> None:
@@ -21,6 +30,65 @@ def open_scans(task: Task) -> None:
     series.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": inputs.simulated}
     write_image(task, "image.zarr", series, labels=False)
     _check_values(io.open_image(task.folder / "image.zarr"))
+
+
+def reconstruct(task: Task) -> None:
+    """Reconstruct every scan from its projections, stitch its parts, and put the electrodes' normal along z."""
+    inputs = Inputs(**task.parameters["inputs"])
+    how = Tomography(**task.parameters["tomography"])
+    assert inputs.projections is not None
+    like = open_series(inputs)
+    record: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=task.folder, prefix=".scans.", suffix=".partial") as folder:
+        scans = []
+        for number, files in enumerate(inputs.projections):
+            task.progress(number, len(inputs.projections))
+            parts = []
+            for place, path in enumerate([files] if isinstance(files, str) else files):
+                part = Path(folder) / f"{number}-{place}.zarr"
+                volume = _reconstructed(path, inputs, how, part.with_suffix(".retrieved.zarr"))
+                io.save_image(volume, part, labels=False)
+                parts.append(io.open_image(part))
+                axis = {key: volume.attrs[key] for key in ("rotation_axis", "rotation_axis_sigma")}
+                record.append({"scan": number, "file": path, **axis})
+                task.say(
+                    f"scan {number}: rotation axis of {Path(path).name} at pixel {float(axis['rotation_axis']):.2f}"
+                )
+            whole = parts[0]
+            if len(parts) > 1:
+                whole = tomography.stitch(parts, overlap_voxels=inputs.overlap_voxels)
+                kept = ("positions_voxels", "gain", "offset", "correlation")
+                record.append({"scan": number, **{key: whole.attrs[key] for key in kept}})
+            scan = Path(folder) / f"{number}.zarr"
+            io.save_image(whole, scan, labels=False)
+            scans.append(io.open_image(scan))
+        planes = min(scan.sizes["z"] for scan in scans)
+        whole = xr.concat([scan.isel(z=slice(planes)) for scan in scans], dim="t", join="override")
+        series = cut(along_z(whole, inputs.electrode_normal), inputs).assign_coords(t=like.coords["t"])
+        series = series.isel({dim: slice(like.sizes[dim]) for dim in SPACE})
+        series.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": inputs.simulated}
+        write_image(task, "image.zarr", series.rename("attenuation"), labels=False)
+    write_json(task, "tomography.json", record)
+    _check_values(io.open_image(task.folder / "image.zarr"))
+
+
+def _reconstructed(path: str, inputs: Inputs, how: Tomography, retrieved: Path) -> xr.DataArray:
+    """One volume, lazy in blocks of detector rows."""
+    raw = open_projections(path, inputs)
+    frames: dict[str, Any] = {name: raw[name] for name in ("flat", "dark") if name in raw}
+    options: dict[str, Any] = {
+        "rotation_axis": how.rotation_axis_px,
+        "method": how.method,
+        "filter": how.filter,
+        "rings": None if how.rings == "none" else how.rings,
+    }
+    if how.delta_beta is None:
+        return tomography.reconstruct(raw["projections"], **frames, **options)
+    transmission = tomography.normalize(raw["projections"], **frames)
+    phase: dict[str, Any] = {"energy_kev": how.energy_kev, "distance_mm": how.distance_mm, "delta_beta": how.delta_beta}
+    # Every block of rows needs whole projections: they are retrieved once and kept meanwhile.
+    io.save_image(tomography.paganin(transmission, **phase), retrieved, labels=False)
+    return tomography.reconstruct(tomography.minus_log(io.open_image(retrieved)), **options)
 
 
 def _check_values(series: xr.DataArray) -> None:
@@ -43,42 +111,110 @@ def _check_values(series: xr.DataArray) -> None:
 
 
 def register(task: Task) -> None:
-    """Bring every scan into the frame of the reference and keep what all of them show."""
+    """Bring every scan into the frame of the reference, level it, and keep what all of them show."""
     series = read_image(task, "image.zarr")
-    motion = registration.estimate_drift(series, reference=task.parameters["reference"])
+    reference = task.parameters["reference"]
+    leveling = None
+    seen = series
+    if task.parameters["level"]:
+        leveling = registration.level(series.isel(t=reference))
+        task.say(f"electrodes are tilted by {np.linalg.norm(leveling.rotation_deg):.3f} degrees")
+        seen = registration.apply_motion(series, _motion_of([leveling.matrix] * series.sizes["t"], leveling.units))
+    motion = registration.register_series(seen, reference=reference)
+    if leveling is not None:
+        # From the leveled frame to the leveled scan, and from there to the scan as recorded: resampled once.
+        motion = motion.copy(data=leveling.matrix @ motion.values)
     field = registration.common_field(series, motion)
     registered = registration.apply_motion(series, motion).assign_attrs(series.attrs).isel(field)
     kept = {dim: [part.start, part.stop] for dim, part in field.items()}
     task.say(f"all scans show the voxels {kept} of {dict(series.sizes)}; what only some show is left out")
-    write_json(
-        task,
-        "motion.json",
-        {
-            "units": motion.attrs["units"],
-            "t": motion.coords["t"].values,
-            "motion": motion.values,
-            "sigma": motion.coords["sigma"].values,
-            "field": kept,
-        },
-    )
     write_image(task, "registered.zarr", registered)
+    known = {
+        "units": motion.attrs["units"],
+        "t": motion.coords["t"].values,
+        "motion": motion.values,
+        "sigma": motion.coords["sigma"].values,
+        "sigma_rotation_deg": motion.coords["sigma_rotation_deg"].values,
+        "field": kept,
+        "leveling": None if leveling is None else leveling.to_dict(),
+    }
+    write_json(task, "motion.json", known)
+    write_table(task, "motion.parquet", motion_table(motion, registered, reference=reference))
 
 
-def labels_on_grid(task: Task, path: str, *, key: str) -> xr.DataArray:
-    """Labels drawn on the scans as recorded, lazy, moved and cut as the scans were where these are registered."""
-    labels = open_labels(path, Inputs(**task.parameters["inputs"]), key=key)
+def deform(task: Task) -> None:
+    """Map what a rigid motion leaves: the displacement of static structure in a few registered scans."""
+    registered = read_image(task, "registered.zarr")
+    reference, last = task.parameters["reference"], registered.sizes["t"] - 1
+    still = registration.RigidTransform(np.eye(4))
+    spread = np.unique(np.linspace(0, last, _DEFORMED + 1).round().astype(int))
+    scans = [int(scan) for scan in spread if scan != reference][:_DEFORMED]
+    found = []
+    for number, scan in enumerate(scans):
+        task.progress(number, len(scans))
+        one = registration.deformation(registered.isel(t=reference), registered.isel(t=scan), still)
+        found.append(one.drop_vars(["sigma", "t"], errors="ignore"))
+    series = xr.concat(found, dim=registered["t"].isel(t=scans))
+    series = series.assign_attrs(found[0].attrs, simulated=bool(registered.attrs.get("simulated", False)))
+    write_image(task, "deformation.zarr", series.astype(np.float32), labels=False)
+
+
+def motion_table(motion: xr.DataArray, registered: xr.DataArray, *, reference: int) -> pd.DataFrame:
+    """Rows with translation of the middle of the field and rotation of every scan against the reference."""
+    units = str(motion.attrs["units"])
+    middle = [float(registered[dim].mean()) for dim in SPACE]
+    rows: list[dict[str, Any]] = []
+    for scan in range(motion.sizes["t"]):
+        against = motion.values[scan] @ np.linalg.inv(motion.values[reference])
+        known = registration.RigidTransform(against, units=units, center=middle)
+        for axis, dim in enumerate(SPACE):
+            common = {"scan": scan, "t": float(motion["t"][scan]), "component": dim, "method": "against the reference"}
+            for quantity, value, sigma, unit in (
+                ("translation", known.displacement(middle)[axis], motion["sigma"].values[scan, axis], units),
+                (
+                    "rotation",
+                    1e3 * known.rotation_deg[axis],
+                    1e3 * motion["sigma_rotation_deg"].values[scan, axis],
+                    "mdeg",
+                ),
+            ):
+                rows.append(
+                    {**common, "quantity": quantity, "value": float(value), "sigma": float(sigma), "unit": unit}
+                )
+    return quantity_table(rows)
+
+
+def _motion_of(matrices: Any, units: str) -> xr.DataArray:
+    return xr.DataArray(np.array(matrices), dims=("t", "row", "column"), attrs={"units": units})
+
+
+def labels_on_grid(task: Task, path: str, *, key: str, frame: str = "scans") -> xr.DataArray:
+    """Labels, lazy, on the grid that is segmented: moved and cut as the scans were where these are registered.
+
+    ``frame`` says what they were drawn on: "scans" as recorded, or the "reference" that all scans are brought to.
+    """
+    inputs = Inputs(**task.parameters["inputs"])
     if "motion.json" not in task.step.inputs:
-        return labels
+        return open_labels(path, inputs, key=key)
     known = read_json(task.path("motion.json"))
-    motion = xr.DataArray(np.array(known["motion"]), dims=("t", "row", "column"), attrs={"units": known["units"]})
-    labels = labels.assign_attrs(phases=PhaseScheme(task.parameters["phases"]))
     field = {dim: slice(*ends) for dim, ends in known["field"].items()}
-    return registration.apply_motion(labels, motion).isel(field)
+    phases = PhaseScheme(task.parameters["phases"])
+    if frame == "reference":
+        like = open_series(inputs)
+        labels = open_labels(path, inputs, key=key, sizes=[dict(like.sizes), dict(like.isel(field).sizes)])
+        return (labels.isel(field) if labels.sizes == like.sizes else labels).assign_attrs(phases=phases)
+    labels = open_labels(path, inputs, key=key).assign_attrs(phases=phases)
+    return registration.apply_motion(labels, _motion_of(known["motion"], known["units"])).isel(field)
 
 
 def annotations_of(task: Task) -> tuple[xr.DataArray, list[int], list[int]]:
     """Annotations on the grid of the images, the annotated scans, and which of them are held out first."""
-    marks = labels_on_grid(task, task.parameters["annotations"], key="segment.annotations")
+    marks = labels_on_grid(
+        task,
+        task.parameters["annotations"],
+        key="segment.annotations",
+        frame=task.parameters["annotations_frame"],
+    )
     annotated = [scan for scan in range(marks.sizes["t"]) if bool((marks[scan].data != UNLABELED).any().compute())]
     held = task.parameters["held_out_scans"]
     if held is None:

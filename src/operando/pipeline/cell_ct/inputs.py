@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from operando import electrochemistry, io, learn
-from operando.core.axes import SPACE, axis_spacing, spacing
+from operando.core.axes import SPACE, axis_spacing, labeled_image, spacing
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
 from operando.core.units import PIXEL
@@ -23,13 +24,43 @@ KINDS = {"network": network.KIND, "otsu": otsu.KIND}
 """What the card of a saved model says, by method."""
 
 
+_STITCH_SLACK = 4  # planes by which an overlap may be off: what operando.tomography.stitch searches
+
+
 def image_paths(inputs: Inputs) -> list[str]:
     """The files of the series, in order."""
+    if inputs.projections is not None:
+        return [path for scan in inputs.projections for path in ([scan] if isinstance(scan, str) else scan)]
+    assert inputs.images is not None
     return inputs.images if isinstance(inputs.images, list) else [inputs.images]
 
 
 def open_series(inputs: Inputs) -> xr.DataArray:
-    """The images as one lazy (t, z, y, x) array: calibrated, timed and cut to the region."""
+    """The scans as one lazy (t, z, y, x) array: calibrated, timed, z along the electrodes' normal, cut to the region.
+
+    Where projections are given the array has the grid of what will be reconstructed, and no values.
+    """
+    if (inputs.images is None) == (inputs.projections is None):
+        raise InputError(
+            "inputs: either 'images' or 'projections' must be given, got "
+            f"{'neither' if inputs.images is None else 'both'}. Leave one of them out."
+        )
+    parts = _images(inputs) if inputs.projections is None else _unmade(inputs)
+    first = parts[0]
+    series = first if len(parts) == 1 else xr.concat(parts, dim="t", join="override", combine_attrs="override")
+    scans = series.sizes["t"]
+    if inputs.times_h is not None:
+        if len(inputs.times_h) != scans:
+            raise InputError(
+                f"inputs.times_h: one time per scan is needed, got {len(inputs.times_h)} for {scans} scans."
+            )
+        series = series.assign_coords(t=("t", np.array(inputs.times_h), {"units": "h", "long_name": "Time"}))
+    elif "t" not in series.coords or len(parts) > 1:
+        series = series.assign_coords(t=("t", np.arange(scans, dtype=float), {"units": "1", "long_name": "Scan"}))
+    return cut(along_z(series, inputs.electrode_normal), inputs)
+
+
+def _images(inputs: Inputs) -> list[xr.DataArray]:
     parts = []
     for path in image_paths(inputs):
         part = io.open_image(path, voxel_size_um=inputs.voxel_size_um)
@@ -52,17 +83,63 @@ def open_series(inputs: Inputs) -> xr.DataArray:
                 f"{path}: every scan must hold {first.shape[1:]} voxels of {first.dtype} as the first one does, got "
                 f"{part.shape[1:]} of {part.dtype}. Crop or convert it first."
             )
-    series = first if len(parts) == 1 else xr.concat(parts, dim="t", join="override", combine_attrs="override")
-    scans = series.sizes["t"]
-    if inputs.times_h is not None:
-        if len(inputs.times_h) != scans:
+    return parts
+
+
+def _unmade(inputs: Inputs) -> list[xr.DataArray]:
+    """Scans that are still to be reconstructed: the grid they will have, from the headers of their projections."""
+    import dask.array as da
+
+    assert inputs.projections is not None
+    parts: list[xr.DataArray] = []
+    for scan in inputs.projections:
+        paths = [scan] if isinstance(scan, str) else scan
+        if len(paths) > 1 and inputs.overlap_voxels is None:
             raise InputError(
-                f"inputs.times_h: one time per scan is needed, got {len(inputs.times_h)} for {scans} scans."
+                f"inputs.overlap_voxels: {len(paths)} files of one scan are to be stitched: how many rows neighbors "
+                "share, about, must be given. Give it."
             )
-        series = series.assign_coords(t=("t", np.array(inputs.times_h), {"units": "h", "long_name": "Time"}))
-    elif "t" not in series.coords or len(parts) > 1:
-        series = series.assign_coords(t=("t", np.arange(scans, dtype=float), {"units": "1", "long_name": "Scan"}))
-    return cut(series, inputs)
+        planes, width, size = 0, 0, 0.0
+        for path in paths:
+            frames = open_projections(path, inputs)["projections"]
+            size, unit = axis_spacing(frames, "detector_x")
+            if unit == PIXEL:
+                raise InputError(
+                    f"{path}: the file does not say what a pixel is at the sample. Give inputs.voxel_size_um."
+                )
+            if width not in (0, frames.sizes["detector_x"]):
+                raise InputError(
+                    f"{path}: all files must have {width} detector columns as the first, got "
+                    f"{frames.sizes['detector_x']}. Crop them."
+                )
+            width = frames.sizes["detector_x"]
+            planes += frames.sizes["detector_y"]
+        # Whatever the overlap turns out to be, this many planes are there.
+        planes -= (len(paths) - 1) * ((inputs.overlap_voxels or 0) + _STITCH_SLACK)
+        values = da.zeros((1, planes, width, width), dtype=np.float32, chunks=(1, 64, 256, 256))
+        parts.append(labeled_image(values, voxel_size_um=size, units="um-1"))
+        if parts[-1].sizes != parts[0].sizes:
+            raise InputError(
+                f"inputs.projections: every scan must give {dict(parts[0].sizes)} voxels as the first one does, got "
+                f"{dict(parts[-1].sizes)} from {paths}. Give as many rows and files for every scan."
+            )
+    return parts
+
+
+def open_projections(path: str, inputs: Inputs) -> xr.Dataset:
+    """Projections of one file with the frames that correct them; the voxel size of the recipe replaces the file's."""
+    size = inputs.voxel_size_um
+    return io.open_projections(path, pixel_size_um=size if isinstance(size, float) else None)
+
+
+def along_z(image: xr.DataArray, normal: str) -> xr.DataArray:
+    """Name the axes so that the one normal to the electrodes is z; the other two keep their order."""
+    if normal == "z":
+        return image
+    leading = [dim for dim in image.dims if dim not in SPACE]
+    order = [normal, *(dim for dim in SPACE if dim != normal)]
+    turned = image.transpose(*leading, *order)
+    return turned.rename(dict(zip(order, ("_z", "_y", "_x"), strict=True))).rename({f"_{dim}": dim for dim in SPACE})
 
 
 def _alike(one: dict[str, float], other: dict[str, float]) -> bool:
@@ -78,26 +155,30 @@ def cut(array: xr.DataArray, inputs: Inputs) -> xr.DataArray:
     return array.isel({dim: slice(*ends) for dim, ends in inputs.region.items()})
 
 
-def open_labels(path: str, inputs: Inputs, *, key: str) -> xr.DataArray:
-    """Annotations or true labels on the grid of the series as recorded, lazy, cut to the region."""
+def open_labels(path: str, inputs: Inputs, *, key: str, sizes: list[dict[Hashable, int]] | None = None) -> xr.DataArray:
+    """Annotations or true labels, lazy, cut to the region: on the grid of the series as recorded, or of given sizes."""
     like = open_series(inputs)
     labels = io.open_image(path)
+    if inputs.projections is None and set(SPACE) <= set(labels.dims):
+        # Drawn on the images as they are given; on a reconstruction they are drawn as it is.
+        labels = along_z(labels, inputs.electrode_normal)
     if "t" not in labels.dims and like.sizes["t"] == 1:
         labels = labels.expand_dims("t")
     if labels.dtype != np.uint8:
         raise InputError(f"{key}: {path} must be uint8 with 255 = unlabeled, got {labels.dtype}. Convert it.")
-    if tuple(labels.dims) == tuple(like.dims):
+    allowed = sizes or [dict(like.sizes)]
+    if tuple(labels.dims) == tuple(like.dims) and dict(labels.sizes) not in allowed:
         labels = cut(labels, inputs)
-    if tuple(labels.dims) != tuple(like.dims) or labels.shape != like.shape:
+    if tuple(labels.dims) != tuple(like.dims) or dict(labels.sizes) not in allowed:
         raise InputError(
-            f"{key}: {path} must have one label per voxel of the images, {dict(like.sizes)}, got {dict(labels.sizes)}. "
-            "Export it on the same grid; unlabeled voxels are 255."
+            f"{key}: {path} must have one label per voxel of the images, {' or '.join(map(str, allowed))}, got "
+            f"{dict(labels.sizes)}. Export it on the same grid; unlabeled voxels are 255."
         )
     if any(axis_spacing(labels, dim)[1] != PIXEL for dim in SPACE) and not _alike(spacing(labels), spacing(like)):
         raise InputError(
             f"{key}: {path} must have the voxels of the images, {spacing(like)} um, got {spacing(labels)}. Resample it."
         )
-    return labels.assign_coords(like.coords)
+    return labels.assign_coords(like.coords) if labels.sizes == like.sizes else labels
 
 
 def read_cycler(inputs: Inputs) -> pd.DataFrame:
@@ -130,6 +211,12 @@ def faults(settings: CellCT) -> list[str]:
         for name in ("electrolyte", "electrode")
         if phases is not None and name not in phases
     ]
+    how = settings.tomography
+    if how.delta_beta is not None and (how.energy_kev is None or how.distance_mm is None):
+        found.append(
+            "tomography: phase retrieval needs energy_kev and distance_mm beside delta_beta. "
+            "Give them, or leave delta_beta out."
+        )
     if segment.method == "network" and segment.model is None and segment.annotations is None:
         found.append(
             "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
@@ -149,8 +236,11 @@ def faults(settings: CellCT) -> list[str]:
                 f"segment.model: it knows the phases {sorted(card['phases'])}, the recipe {sorted(phases)}. "
                 "Give cell.phases the names and ids of the model."
             )
-    for key, path in (("segment.annotations", segment.annotations), ("truth", settings.truth)):
-        if path is not None and series is not None:
+    for key, path, frame in (
+        ("segment.annotations", segment.annotations, segment.annotations_frame),
+        ("truth", settings.truth, settings.truth_frame),
+    ):
+        if path is not None and series is not None and frame == "scans":
             attempt(key, lambda path=path, key=key: open_labels(path, inputs, key=key))  # type: ignore[misc]
         elif path is not None:
             attempt(key, lambda path=path: io.describe(path))  # type: ignore[misc]

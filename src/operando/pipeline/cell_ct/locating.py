@@ -55,7 +55,7 @@ def _pictures(labels: xr.DataArray, phases: PhaseScheme, *, half: int | None) ->
 
 def locate_truth(task: Task) -> None:
     """The same rows of the true labels."""
-    labels = labels_on_grid(task, task.parameters["truth"], key="truth")
+    labels = labels_on_grid(task, task.parameters["truth"], key="truth", frame=task.parameters["truth_frame"])
     labels = labels.assign_attrs(plating_side=task.parameters["plating_side"])
     phases = PhaseScheme(task.parameters["phases"])
     write_table(task, "spatial-truth.parquet", spatial_table(labels, phases, half=half_cycle(labels, phases)))

@@ -137,7 +137,7 @@ def _by_electrode(
 
 def measure_truth(task: Task) -> None:
     """The same quantities of the true labels."""
-    labels = labels_on_grid(task, task.parameters["truth"], key="truth")
+    labels = labels_on_grid(task, task.parameters["truth"], key="truth", frame=task.parameters["truth_frame"])
     phases = PhaseScheme(task.parameters["phases"])
     rows = measured(labels, phases, task.parameters["plating_side"])
     write_table(task, "truth.parquet", quantity_table(rows))

@@ -112,11 +112,20 @@ def _flags(ledger: pd.DataFrame, scores: dict[str, Any], settings: CellCT) -> It
 
 def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
     cell = settings.cell
-    if settings.registration.method == "translation":
+    if settings.inputs.projections is not None:
+        how = settings.tomography
+        phase = "" if how.delta_beta is None else f" after phase retrieval (delta / beta {how.delta_beta:g})"
+        rings = "" if how.rings == "none" else f" and removal of rings ({how.rings})"
         yield (
-            "Scans were registered by normalized cross-correlation of several sub-volumes, to a fraction of a voxel; "
-            "the translations are kept in motion.json and applied once, and only the field that all scans show is "
-            "measured."
+            f"Scans were reconstructed by {how.method}{phase}{rings}; the rotation axis of every file is in "
+            "tomography.json."
+        )
+    if settings.registration.method == "rigid":
+        leveled = "Electrodes were leveled as found in the reference scan. " if settings.registration.level else ""
+        yield (
+            f"{leveled}Scans were registered rigidly (three shifts, three rotations) by normalized cross-correlation "
+            "of sub-volumes that show static structure; what changed between the scans has no weight. The transforms are "
+            "kept in motion.json and applied once, and only the field that all scans show is measured."
         )
     if settings.segment.method == "network":
         yield (

@@ -347,12 +347,12 @@ def how_it_moved(shown: Shown) -> report.Section | None:
             "Translation and rotation of every scan against the reference, with 95 % intervals.",
         )
     ]
-    deformation = shown.spatial("../deformation")
+    deformation = shown.image_of("deformation.zarr")
     if deformation is not None:
         items.append(
             shown.book.figure(
                 "deformation",
-                report.deformation_map(deformation.sel(component=["dz", "dy", "dx"]), simulated=shown.simulated),
+                report.deformation_map(deformation, simulated=shown.simulated),
                 "Displacement that the rigid motion leaves; gray where nothing static was seen. Lithium that grows or "
                 "goes is no displacement and should be gray.",
             )
@@ -415,7 +415,12 @@ def _annotated(shown: Shown) -> Iterator[Any]:
     annotations = shown.settings.segment.annotations
     if annotations is None:
         return
-    marks = labels_on_grid(shown.task, annotations, key="segment.annotations")
+    marks = labels_on_grid(
+        shown.task,
+        annotations,
+        key="segment.annotations",
+        frame=shown.settings.segment.annotations_frame,
+    )
     yield shown.book.figure(
         "annotations",
         report.annotation_examples(shown.image, marks, shown.labels, shown.phases, simulated=shown.simulated),

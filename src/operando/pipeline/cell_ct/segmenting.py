@@ -134,13 +134,15 @@ def evaluate(task: Task) -> None:
     if parameters["truth"] is not None:
         # Judged only where nothing was annotated.
         judged = [scan for scan in range(labels.sizes["t"]) if scan not in annotated]
-        told = labels_on_grid(task, parameters["truth"], key="truth").isel(t=judged)
+        told = labels_on_grid(task, parameters["truth"], key="truth", frame=parameters["truth_frame"]).isel(t=judged)
         result = {"scans": judged, "against": "truth"}
         if judged:
             result[parameters["method"]] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
         if judged and annotated and parameters["method"] != "otsu":
             image = read_image(task, task.step.inputs[0])
-            marks = labels_on_grid(task, parameters["annotations"], key="segment.annotations")
+            marks = labels_on_grid(
+                task, parameters["annotations"], key="segment.annotations", frame=parameters["annotations_frame"]
+            )
             otsu = segmentation.Otsu(phases, seed=parameters["seed"])
             otsu.fit(image.isel(t=annotated), marks.isel(t=annotated))
             result["otsu"] = _scores(segmentation.agreement(otsu.predict(image.isel(t=judged)), told, phases))

@@ -17,8 +17,11 @@ from operando.pipeline.settings import Settings, resolve
 class Inputs(Settings):
     """What was recorded."""
 
-    images: str | Annotated[list[str], Field(min_length=1)] = Field(
-        description="one (t, z, y, x) image, or a list with one (z, y, x) image per scan"
+    images: str | Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="one (t, z, y, x) image, or a list with one (z, y, x) image per scan; or give projections"
+    )
+    projections: Annotated[list[str | Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
+        None, description="instead: one Data Exchange or NXtomo file per scan, or a list of overlapping ones"
     )
     voxel_size_um: float | list[float] | None = Field(
         None, description="edge of a voxel in um; null takes what the file says"
@@ -26,6 +29,12 @@ class Inputs(Settings):
     times_h: list[float] | None = Field(None, description="time of each scan in hours; null takes what the file says")
     region: dict[Literal["z", "y", "x"], tuple[int, int]] = Field(
         default_factory=dict, description="voxels to keep, as {z: [10, 200]}; z is normal to the electrodes"
+    )
+    electrode_normal: Literal["z", "y", "x"] = Field(
+        "z", description="axis of the images normal to the electrodes; of projections, z is along the rotation axis"
+    )
+    overlap_voxels: int | None = Field(
+        None, ge=4, description="rows that neighboring files of one scan of projections share, about"
     )
     cycler: str | None = Field(None, description="CSV or text file with time, current and voltage; null: no balance")
     cycler_columns: dict[str, tuple[str, str]] = Field(
@@ -71,11 +80,27 @@ class Cell(Settings):
     current_accuracy: float = Field(0.001, ge=0, lt=1, description="of the cycler, one sigma, as a fraction")
 
 
+class Tomography(Settings):
+    """From projections to volume; used where inputs.projections are given."""
+
+    method: Literal["gridrec", "fbp", "sirt", "cgls"] = Field("gridrec", description="of reconstruction")
+    filter: Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"] = Field(
+        "shepp-logan", description="window of the ramp filter, the same for all scans"
+    )
+    rotation_axis_px: float | None = Field(None, description="pixel of the rotation axis; null finds it in every scan")
+    rings: Literal["none", "sorting", "large", "dead", "vo"] = Field("sorting", description="removal of stripes (Vo)")
+    energy_kev: float | None = Field(None, gt=0, description="of the photons, for phase retrieval")
+    distance_mm: float | None = Field(None, gt=0, description="from sample to detector, for phase retrieval")
+    delta_beta: float | None = Field(None, gt=0, description="delta over beta of the sample; null: no phase retrieval")
+
+
 class Registration(Settings):
     """Alignment of the scans."""
 
-    method: Literal["none", "translation"] = Field("none", description="none, or translation by cross-correlation")
+    method: Literal["none", "rigid"] = Field("none", description="none, or rigid: three shifts and three rotations")
     reference: int = Field(0, ge=0, description="scan that stays where it is")
+    level: bool = Field(False, description="turn the electrodes normal to z first, as found in the reference")
+    deformation: bool = Field(True, description="map the displacement that rigid motion leaves")
 
 
 class Segment(Settings):
@@ -84,6 +109,9 @@ class Segment(Settings):
     method: Literal["network", "otsu"] = Field("network", description="residual U-Net, or multi-Otsu (the baseline)")
     model: str | None = Field(None, description="a trained network to use; null trains one on the annotations")
     annotations: str | None = Field(None, description="(t, z, y, x) label image, 255 = unlabeled, to train on")
+    annotations_frame: Literal["scans", "reference"] = Field(
+        "scans", description="drawn on the scans as recorded, or on registered scans (the reference's frame)"
+    )
     held_out_scans: list[int] | None = Field(
         None, description="annotated scans kept to measure errors on; null keeps one in four"
     )
@@ -123,12 +151,16 @@ class CellCT(Settings):
     seed: int = Field(0, ge=0, description="of everything random")
     inputs: Inputs = Field(description="What was recorded.")
     cell: Cell = Field(Cell(), description="What is known about the cell.")
+    tomography: Tomography = Field(Tomography(), description="From projections to volume, where these are given.")
     registration: Registration = Field(Registration(), description="Alignment of the scans.")
     segment: Segment = Field(Segment(), description="How voxels become phases.")
     clean: Clean = Field(Clean(), description="Rules at the detected interfaces.")
     uncertainty: Uncertainty = Field(Uncertainty(), description="Where the intervals come from.")
     report: ReportSettings = Field(ReportSettings(), description="What the page shows.")
     truth: str | None = Field(None, description="true labels where the cell is simulated: adds the comparison")
+    truth_frame: Literal["scans", "reference"] = Field(
+        "scans", description="true labels are those of the scans as recorded, or in the reference's frame"
+    )
 
 
 def absolute(settings: CellCT, base: Path) -> CellCT:
@@ -138,10 +170,22 @@ def absolute(settings: CellCT, base: Path) -> CellCT:
         return None if path is None else str(resolve(path, base))
 
     given = settings.inputs.images
-    images = [str(resolve(path, base)) for path in given] if isinstance(given, list) else str(resolve(given, base))
+    images = [str(resolve(path, base)) for path in given] if isinstance(given, list) else full(given)
+    projections = settings.inputs.projections
+    if projections is not None:
+        projections = [
+            str(resolve(scan, base)) if isinstance(scan, str) else [str(resolve(path, base)) for path in scan]
+            for scan in projections
+        ]
     return settings.model_copy(
         update={
-            "inputs": settings.inputs.model_copy(update={"images": images, "cycler": full(settings.inputs.cycler)}),
+            "inputs": settings.inputs.model_copy(
+                update={
+                    "images": images,
+                    "projections": projections,
+                    "cycler": full(settings.inputs.cycler),
+                }
+            ),
             "segment": settings.segment.model_copy(
                 update={"annotations": full(settings.segment.annotations), "model": full(settings.segment.model)}
             ),

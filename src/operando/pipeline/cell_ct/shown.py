@@ -82,6 +82,10 @@ class Shown:
         path = self.task.path("spatial") / f"{name}.zarr"
         return open_image(path) if path.exists() else None
 
+    def image_of(self, name: str) -> xr.DataArray | None:
+        """An image artifact, None where the run has none."""
+        return read_image(self.task, name) if name in self.task.step.inputs else None
+
     def json(self, name: str) -> dict[str, Any]:
         """A JSON artifact, empty where the run has none."""
         return (read_json(self.task.path(name)) or {}) if name in self.task.step.inputs else {}

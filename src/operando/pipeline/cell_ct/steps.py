@@ -14,6 +14,8 @@ from operando.pipeline.step import Step, derived_seed
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
 _RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6, "locate": 1e7}
+# Voxels reconstructed per second, 180 projections of 128 pixels (see docs/tomography.md).
+_RATES |= {"gridrec": 5e6, "fbp": 3e6, "sirt": 2e5, "cgls": 2e5}
 _SECONDS_PER_TRAINING_STEP = 0.12  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
@@ -30,24 +32,41 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
     read = inputs.model_dump(exclude={"cycler", "cycler_columns", "cycler_offset_h"})
     common: dict[str, Any] = {"phases": cell.phases, "plating_side": cell.plating_side}
     annotated = () if segment.annotations is None else (Path(segment.annotations),)
-    marks = segment.model_dump(include={"annotations", "held_out_scans", "model"}) | {"inputs": read}
+    marks = segment.model_dump(include={"annotations", "annotations_frame", "held_out_scans", "model"}) | {
+        "inputs": read
+    }
 
+    files = tuple(Path(path.partition("#")[0]) for path in image_paths(inputs))
     steps = [
         Step(
             name="open",
             title="Open the images",
             function=images.open_scans,
             outputs=("image.zarr",),
-            files=tuple(Path(path.partition("#")[0]) for path in image_paths(inputs)),
+            files=files,
             parameters={"inputs": read, **common},
             access="block",
             bytes_in_memory=_BASE_BYTES + workers * 128**3 * item * 4,
             bytes_on_disk=voxels * item,
             seconds=voxels / _RATES["copy"],
         )
+        if inputs.projections is None
+        else Step(
+            name="reconstruct",
+            title="Reconstruct the scans",
+            function=images.reconstruct,
+            outputs=("image.zarr", "tomography.json"),
+            files=files,
+            parameters={"inputs": read, "tomography": settings.tomography.model_dump(), **common},
+            access="sinogram",
+            bytes_in_memory=_BASE_BYTES + workers * 16 * 12 * max(series.shape[1:]) ** 2 * 4,
+            bytes_on_disk=3 * voxels * item,
+            seconds=voxels / _RATES[settings.tomography.method],
+        )
     ]
     image = "image.zarr"
     moved: tuple[str, ...] = ()
+    deformed: tuple[str, ...] = ()
     if settings.registration.method != "none":
         image, moved = "registered.zarr", ("motion.json",)
         steps.append(
@@ -56,8 +75,8 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 title="Register the scans",
                 function=images.register,
                 inputs=("image.zarr",),
-                outputs=("motion.json", "registered.zarr"),
-                parameters={"reference": settings.registration.reference},
+                outputs=("motion.json", "motion.parquet", "registered.zarr"),
+                parameters=settings.registration.model_dump(include={"reference", "level"}),
                 access="block",
                 halo=2,
                 bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
@@ -65,10 +84,26 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 seconds=voxels / _RATES["register"],
             )
         )
+        if settings.registration.deformation and series.sizes["t"] > 1:
+            deformed = ("deformation.zarr",)
+            steps.append(
+                Step(
+                    name="deform",
+                    title="Map the deformation",
+                    function=images.deform,
+                    inputs=("registered.zarr",),
+                    outputs=deformed,
+                    parameters={"reference": settings.registration.reference},
+                    access="block",
+                    bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
+                    bytes_on_disk=voxels // 1000,
+                    seconds=voxels / _RATES["register"],
+                )
+            )
     model: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    trained: tuple[Path, ...] = ()
     if segment.model is not None:
-        files = (Path(segment.model),)
+        trained = (Path(segment.model),)
     elif segment.method == "network" or segment.annotations is not None:
         model = ("model",)
         steps.append(
@@ -99,7 +134,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             function=segmenting.segment,
             inputs=(image, *model),
             outputs=("segmented.zarr",),
-            files=files,
+            files=trained,
             parameters={"model": segment.model, "method": segment.method, "block": segment.block, **common},
             access="block",
             halo=_PATCH // 2,
@@ -134,6 +169,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                     **common,
                     "method": segment.method,
                     "truth": settings.truth,
+                    "truth_frame": settings.truth_frame,
                     "seed": derived_seed(settings.seed, "otsu"),
                 },
                 access="block",
@@ -149,7 +185,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             function=measuring.measure,
             inputs=("labels.zarr", *model, *moved),
             outputs=("quantities.parquet", "uncertainty.json", "interface.json"),
-            files=(*files, *annotated),
+            files=(*trained, *annotated),
             parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **marks, **common},
             access="block",
             bytes_in_memory=_BASE_BYTES + 2**25 * 10 + 280 * series.sizes["y"] * series.sizes["x"],
@@ -181,7 +217,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 inputs=("labels.zarr", *moved),
                 outputs=("truth.parquet",),
                 files=(Path(settings.truth),),
-                parameters={"inputs": read, "truth": settings.truth, **common},
+                parameters={"inputs": read, "truth": settings.truth, "truth_frame": settings.truth_frame, **common},
                 access="block",
                 bytes_in_memory=_BASE_BYTES + 2**25 * 8,
                 seconds=voxels / _RATES["measure"] / 2,
@@ -195,7 +231,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 inputs=("labels.zarr", *moved),
                 outputs=("spatial-truth.parquet",),
                 files=(Path(settings.truth),),
-                parameters={"inputs": read, "truth": settings.truth, **common},
+                parameters={"inputs": read, "truth": settings.truth, "truth_frame": settings.truth_frame, **common},
                 access="block",
                 bytes_in_memory=_BASE_BYTES + 2**25 * 10,
                 seconds=voxels / _RATES["locate"] + 0.3 * series.sizes["t"],
@@ -225,11 +261,11 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "spatial", "interface.json")
             + ("ledger.parquet", "current.parquet", *evaluated)
             + (("training.json",) if model else ())
-            + moved
+            + (*moved, *(["motion.parquet"] if moved else []), *deformed)
             + comparison,
             outputs=("report.html", "figures"),
             files=annotated,
-            parameters={"settings": settings.model_dump(mode="json"), "image": image, "inputs": read, **common},
+            parameters={"settings": settings.model_dump(mode="json"), "image": image, **marks, **common},
             access="slice",
             bytes_in_memory=_BASE_BYTES + 1_000_000_000,
             bytes_on_disk=20_000_000,
