@@ -15,7 +15,7 @@ DIMS = ("angle", "detector_y", "detector_x")
 @pytest.fixture(scope="module")
 def ringed():
     made = samples.ellipsoids((2, 128, 128), angles=np.linspace(0, 180, 181), supersampling=2)
-    stripes = 0.05 * np.random.default_rng(0).standard_normal(made.projections.shape[1:])
+    stripes = 0.1 * np.random.default_rng(0).standard_normal(made.projections.shape[1:])
     return made.volume, made.projections, (made.projections + stripes).astype(np.float32)
 
 
@@ -29,7 +29,7 @@ def test_rings_go_and_the_sample_stays(ringed, method):
         return float(np.sqrt(np.mean((volume - truth.values[inner]) ** 2)))
 
     removed = remove_rings(stripes, method=method)
-    assert error(removed) < 0.5 * error(stripes)
+    assert error(removed) < 0.6 * error(stripes)
     assert error(remove_rings(clean, method=method)) < 1.3 * error(clean)
 
 

@@ -97,8 +97,9 @@ def colocalize(
     Neighboring pixels are alike, so n pixels are far fewer samples: p-values for independent pixels (``block=1``
     is close to them) call almost any two smooth maps colocalized. Blocks of twice the correlation length keep
     most of the likeness within a map, random phases keep all of it but assume periodic edges, the effective
-    samples neither cut nor wrap. On unrelated smooth maps the latter two are uniform to a few hundredths while the
-    correlation length stays below an eighth of the field; beyond, the phases call too much significant.
+    samples neither cut nor wrap. Of 400 unrelated pairs of smooth maps, with correlation lengths from 1/36 to 1/5 of
+    the field, random phases call 3 to 7 % significant at 0.05, effective samples 4 to 6 %, blocks 11 to 12 % and
+    single pixels 64 to 95 %. Beyond a fifth of the field no test decides anything.
 
     Costes' thresholds lie on the line of orthogonal regression, at the highest value below which (a under its
     threshold or b under its own) the correlation is not positive; they are found at every pixel value, exactly.

@@ -40,7 +40,7 @@ def cuda_solver(
         # The kernel makes slices as wide as the sinogram, so the margin that corners need is cropped again.
         reach = int(min(np.ceil(0.25 * width + abs(axis - 0.5 * (width - 1))), (length - width) // 2 - 1))
         weighted = lines * weights[:, None, None].astype(np.float32)
-        fine = np.moveaxis(filtered(weighted, gain, length, reach=reach, upsampling=1), -1, 1)
+        fine = np.moveaxis(filtered(weighted, gain, length, reach=reach, upsampling=1, axis=axis), -1, 1)
         made = algotom.back_projection_gpu_chunk(np.ascontiguousarray(fine), angles, axis + reach)
         return np.ascontiguousarray(np.moveaxis(made, 1, 0)[:, reach : reach + width, reach : reach + width])
 

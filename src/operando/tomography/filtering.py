@@ -18,27 +18,53 @@ def padded_length(width: int) -> int:
     return int(next_fast_len(2 * width + 64, real=True))
 
 
-def pad(sinograms: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+def pad(sinograms: np.ndarray, length: int, *, axis: float | None = None) -> tuple[np.ndarray, int]:
     """Extend sinograms along their last axis to ``length``; return them and how many samples stand in front.
 
-    Each side fades from the mean of the outermost pixels to zero as a cosine. Where the sample ends inside of the field
-    of view that is zero all along; where it does not, it keeps the edge from lighting up.
+    Parameters
+    ----------
+    sinograms : ndarray, shape (angle, row, detector_x)
+    length : int
+    axis : float, optional
+        Rotation axis in pixels; default the middle.
+
+    Notes
+    -----
+    Each side goes on from the mean of its outermost pixels and falls to zero as the shadow of a cylinder does [1]_, whose
+    radius comes from how the squared projections fall towards that side, one for each row. Where the sample ends inside of
+    the field of view all of that is zero; where it does not, it keeps the edge from lighting up.
+
+    References
+    ----------
+    .. [1] J. Hsieh et al., Med. Phys. 31, 2385 (2004).
     """
     width = sinograms.shape[-1]
+    axis = 0.5 * (width - 1) if axis is None else axis
     before = (length - width) // 2
-    after = length - width - before
     out = np.zeros((*sinograms.shape[:-1], length), dtype=np.float32)
     out[..., before : before + width] = sinograms
-    edge = min(_EDGE, width)
-    left = sinograms[..., :edge].mean(axis=-1, keepdims=True)
-    right = sinograms[..., -edge:].mean(axis=-1, keepdims=True)
-    out[..., :before] = left * _fade(before)[::-1]
-    out[..., before + width :] = right * _fade(after)
+    squared = np.mean(sinograms.astype(np.float64) ** 2, axis=0)
+    _go_on(out[..., before - 1 :: -1], sinograms[..., ::-1], squared[..., ::-1], width - 1 - axis)
+    _go_on(out[..., before + width :], sinograms, squared, axis)
     return out, before
 
 
-def _fade(count: int) -> np.ndarray:
-    return (0.5 + 0.5 * np.cos(np.pi * (np.arange(count) + 1) / (count + 1))).astype(np.float32)
+def _go_on(outside: np.ndarray, sinograms: np.ndarray, squared: np.ndarray, axis: float) -> None:
+    """Fill ``outside`` (angle, row, sample) with what follows the last pixels of ``sinograms``."""
+    width = sinograms.shape[-1]
+    edge = min(_EDGE, width)
+    last = sinograms[..., -edge:].mean(axis=-1)
+    used = max(edge, width // 8)
+    s = np.arange(width - used, width) - axis
+    end = width - 1 - axis
+    beyond = end + 1.0 + np.arange(outside.shape[-1])
+    longest = end + outside.shape[-1]
+    for row in range(squared.shape[0]):
+        slope, level = np.polyfit(s**2, squared[row, -used:], 1) if np.ptp(s**2) > 0 else (0.0, 0.0)
+        radius = np.sqrt(level / -slope) if slope < 0 < level else longest
+        radius = float(np.clip(radius, end + 2.0, longest))
+        fall = np.sqrt(np.clip(radius**2 - beyond**2, 0.0, None) / (radius**2 - end**2))
+        outside[:, row] = last[:, row, None] * fall.astype(np.float32)
 
 
 def response(name: str, length: int, *, wiener: np.ndarray | None = None) -> np.ndarray:
@@ -134,7 +160,9 @@ def wiener_gain(sinograms: np.ndarray) -> np.ndarray:
     return signal / np.maximum(signal + share * floor, 1e-30)
 
 
-def filtered(sinograms: np.ndarray, gain: np.ndarray, length: int, *, reach: int, upsampling: int) -> np.ndarray:
+def filtered(
+    sinograms: np.ndarray, gain: np.ndarray, length: int, *, reach: int, upsampling: int, axis: float | None = None
+) -> np.ndarray:
     """Filter sinograms and sample them more finely.
 
     Parameters
@@ -148,6 +176,8 @@ def filtered(sinograms: np.ndarray, gain: np.ndarray, length: int, *, reach: int
         Pixels to keep on each side of the detector.
     upsampling : int
         Samples per pixel of the result, by zero padding of the spectrum.
+    axis : float, optional
+        As :func:`pad`.
 
     Returns
     -------
@@ -157,7 +187,7 @@ def filtered(sinograms: np.ndarray, gain: np.ndarray, length: int, *, reach: int
     from scipy.fft import irfft, rfft
 
     width = sinograms.shape[-1]
-    padded, before = pad(sinograms, length)
+    padded, before = pad(sinograms, length, axis=axis)
     spectrum = rfft(padded, axis=-1)
     spectrum *= gain
     if upsampling > 1 and length % 2 == 0:

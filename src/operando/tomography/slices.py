@@ -51,7 +51,7 @@ def fbp(
     corner = np.hypot(np.abs(xs).max(), np.abs(ys).max())
     reach = int(np.clip(np.ceil(corner - min(axis, width - 1 - axis)) + 1, 0, (length - width) // 2 - 1))
     weighted = sinograms * weights[:, None, None].astype(np.float32)
-    fine = filtered(weighted, gain, length, reach=reach, upsampling=_UPSAMPLING)
+    fine = filtered(weighted, gain, length, reach=reach, upsampling=_UPSAMPLING, axis=axis)
     out = np.zeros((ys.size, xs.size, sinograms.shape[1]), dtype=np.float32)
     back_project(fine, angles, (axis + reach) * _UPSAMPLING, float(_UPSAMPLING), xs, ys, out)
     return np.ascontiguousarray(np.moveaxis(out, -1, 0))
@@ -89,13 +89,15 @@ def gridrec(
     table = np.zeros(4096 + 2, dtype=np.float32)
     table[:-1] = i0(_BETA * np.sqrt(np.clip(1.0 - np.linspace(0.0, 1.0, 4097) ** 2, 0.0, 1.0)))
     out = np.empty((rows, width, width), dtype=np.float32)
-    padded, before = pad(sinograms, length)
+    padded, before = pad(sinograms, length, axis=axis)
     shift = np.exp(2j * np.pi * numbers[used] * (before + axis) / length)
     correction = _kernel_transform(width, size)
     scale = 1.0 / length
-    # The slice is centered between two grid points where its width is even.
-    start = 0.5 * (width - 1)
-    phase = np.exp(-2j * np.pi * np.fft.fftfreq(size) * start)
+    # A slice of even width is centered between two grid points: the spectra take the half, the grid the whole.
+    middle = width // 2
+    half_x = radii[used][None, :] * (np.cos(angles) - np.sin(angles))[:, None] / size
+    shift = shift * np.exp(-2j * np.pi * half_x * (0.5 * (width - 1) - middle))
+    phase = np.exp(-2j * np.pi * np.fft.fftfreq(size) * middle)
     for row in range(0, rows, 2):
         pair = padded[:, row] + (1j * padded[:, row + 1] if row + 1 < rows else 0.0)
         spectra = fft(pair, axis=-1)[:, used] * (gain[used] * shift * scale) * weights[:, None]
@@ -111,7 +113,7 @@ def gridrec(
 
 def _kernel_transform(width: int, size: int) -> np.ndarray:
     """What undoes the Kaiser-Bessel kernel at the voxels of a slice, times the length of a transform."""
-    x = (np.arange(width) - 0.5 * (width - 1)) / size
+    x = (np.arange(width) - width // 2) / size
     inside = _BETA**2 - (2 * np.pi * _HALF_WIDTH * x) ** 2
     root = np.sqrt(np.maximum(inside, 1e-12))
     transform = 2 * _HALF_WIDTH * np.sinh(root) / root

@@ -124,7 +124,7 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
         leveled = "Electrodes were leveled as found in the reference scan. " if settings.registration.level else ""
         yield (
             f"{leveled}Scans were registered rigidly (three shifts, three rotations) by normalized cross-correlation "
-            "of sub-volumes that show static structure; what changed between the scans has no weight. The transforms are "
+            "of sub-volumes that show static structure; what changed between the scans has no weight. Transforms are "
             "kept in motion.json and applied once, and only the field that all scans show is measured."
         )
     if settings.segment.method == "network":
