@@ -1,12 +1,13 @@
 """Rigid registration of a 300^3 sub-volume beside SimpleITK, on a simulated cell whose motion is known.
 
 Both get the same two scans (pristine, and after a full charge) and start from no motion. SimpleITK does what Huang 2023
-did: six parameters, correlation as the metric, gradient descent, in three resolutions, on all cores; with a tenth of
-the voxels, and with all of them where --all is given. The error is the root mean square over the volume of the
+did: six parameters, correlation as the metric, gradient descent, in three resolutions, on all cores, with 3 % of
+the voxels: once as they are, and once with what a person would add, a mask of the middle planes that only show polymer
+and its particles (all of their voxels). The error is the root mean square over the volume of the
 displacement (three components) against the truth, in voxels. operando must be at least as accurate as the best of
 SimpleITK and at least three times faster than the fastest.
 
-    python benchmarks/bench_registration.py [--edge 300] [--seed 3100] [--all]
+    python benchmarks/bench_registration.py [--edge 300] [--seed 3100]
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def scans(edge: int, seed: int, voxels: float, degrees: float, keep: Path | None
     return image, motion
 
 
-def with_sitk(fixed: np.ndarray, moving: np.ndarray, share: float) -> np.ndarray:
+def with_sitk(fixed: np.ndarray, moving: np.ndarray, share: float, *, masked: bool) -> np.ndarray:
     """Motion by SimpleITK, as a matrix for (z, y, x, 1) in um."""
     images = [sitk.GetImageFromArray(values) for values in (fixed, moving)]
     for image in images:
@@ -48,6 +49,12 @@ def with_sitk(fixed: np.ndarray, moving: np.ndarray, share: float) -> np.ndarray
     if share < 1:
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentage(share, seed=1)
+    if masked:
+        mask = np.zeros(fixed.shape, dtype=np.uint8)
+        mask[round(0.4 * len(mask)) : round(0.6 * len(mask))] = 1
+        drawn = sitk.GetImageFromArray(mask)
+        drawn.CopyInformation(images[0])
+        method.SetMetricFixedMask(drawn)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=1.0, minStep=1e-3, numberOfIterations=100, relaxationFactor=0.5, gradientMagnitudeTolerance=1e-8
@@ -82,7 +89,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3100)
     parser.add_argument("--voxels", type=float, default=2.0, help="largest shift per axis of the simulated motion")
     parser.add_argument("--degrees", type=float, default=0.5, help="largest rotation of the simulated motion")
-    parser.add_argument("--all", action="store_true", help="SimpleITK on all voxels as well, which takes minutes")
     parser.add_argument("--keep", type=Path, help="file to keep the simulated scans in")
     arguments = parser.parse_args()
     (fixed, moving), truth = scans(
@@ -96,11 +102,12 @@ def main() -> None:
     ours, seconds = error(found.matrix, truth, fixed.shape), time.perf_counter() - start
     print(f"operando: {ours:.4f} voxel in {seconds:.1f} s ({len(found.subvolumes)} sub-volumes)", flush=True)
     peers = []
-    for share in (0.1, 1.0) if arguments.all else (0.1,):
+    for share, masked in ((0.03, False), (1.0, True)):
         start = time.perf_counter()
-        matrix = with_sitk(fixed, moving, share)
+        matrix = with_sitk(fixed, moving, share, masked=masked)
         peers.append((error(matrix, truth, fixed.shape), time.perf_counter() - start))
-        print(f"SimpleITK, {100 * share:g} % of the voxels: {peers[-1][0]:.4f} voxel in {peers[-1][1]:.1f} s", flush=True)
+        what = "masked by hand" if masked else f"{100 * share:g} % of the voxels"
+        print(f"SimpleITK, {what}: {peers[-1][0]:.4f} voxel in {peers[-1][1]:.1f} s", flush=True)
     best, fastest = min(peer[0] for peer in peers), min(peer[1] for peer in peers)
     print(f"error: {ours / best:.2f} of SimpleITK's; time: SimpleITK takes {fastest / seconds:.1f} times as long")
     print("holds" if ours <= best and fastest >= FASTER * seconds else "does not hold")

@@ -13,8 +13,8 @@ from operando import io, samples, segmentation
 from operando.core.phases import PhaseScheme
 from operando.core.quantities import COLUMNS
 from operando.pipeline import load
-from operando.pipeline.cell_ct.measuring import known_interface
-from operando.pipeline.storage import dump_json, read_json
+from operando.pipeline.cell_ct.errors import known_errors
+from operando.pipeline.storage import dump_json
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -53,13 +53,15 @@ def test_errors_were_measured_on_held_out_scans_before_they_were_trained_on(trai
     assert training["held_out_scans"] == [1]
     assert set(training["held_out"]) == {"network", "otsu"}
     assert training["card"]["split"]["held_out_scans"] == [1]
-    carried = json.loads((trained / "model" / "interface.json").read_text())
+    carried = json.loads((trained / "model" / "errors.json").read_text())
     assert carried["scans"] == [1]
     assert carried["edge_um"] == pytest.approx(1.33)
-    assert json.loads((trained / "interface.json").read_text())["data_vars"] == carried["data_vars"]
+    used = json.loads((trained / "errors.json").read_text())
+    for name in ("interface", "residuals"):
+        assert used[name]["data_vars"] == carried[name]["data_vars"]
 
 
-def test_an_interface_nobody_measured_survives_json_and_is_rescaled_with_the_voxels(tmp_path):
+def test_errors_nobody_measured_survive_json_and_are_rescaled_with_the_voxels(tmp_path):
     names = ["electrolyte", "electrode", "lithium"]
     error = xr.Dataset(
         {
@@ -70,10 +72,16 @@ def test_an_interface_nobody_measured_survives_json_and_is_rescaled_with_the_vox
         },
         coords={"component": names},
     )
-    dump_json(tmp_path / "i.json", {"scans": [1], "edge_um": 1.0, **error.to_dict()})
-    found = known_interface(
-        read_json(tmp_path / "i.json"), PhaseScheme({"electrolyte": 0, "electrode": 1}), edge_um=2.0
+    residuals = xr.Dataset(
+        {"correlation_volume": ("component", [1.0, 2.0, 3.0]), "common": ("component", [0.1, 0.2, np.nan])},
+        coords={"component": names},
     )
+    plain = {"interface": error.to_dict(), "residuals": residuals.to_dict()}
+    dump_json(tmp_path / "errors.json", {"scans": [1], "edge_um": 1.0, **plain})
+    known = known_errors(tmp_path, PhaseScheme({"electrolyte": 0, "electrode": 1}), edge_um=2.0)
+    np.testing.assert_allclose(known.residuals["correlation_volume"], [8.0, 16.0, 24.0])
+    np.testing.assert_allclose(known.residuals["common"], [0.1, 0.2, np.nan])
+    found = known.interface
     np.testing.assert_allclose(found["shift"], [0.2, np.nan, 0.4])
     np.testing.assert_allclose(found["systematic"], [0.4, 0.6, 0.8])
     np.testing.assert_allclose(found["flips"], 0.4)

@@ -151,8 +151,8 @@ def test_a_sample_wider_than_the_field_of_view_gets_no_bright_rim():
     at = np.arange(80) - 39.5
     ring = np.hypot(at[:, None], at)
     level = float(wide.volume.max())
-    assert abs(volume[(ring > 30) & (ring < 38)].mean() - volume[ring < 30].mean()) < 0.1 * level
-    assert volume[ring < 38].std() < 0.1 * level
+    np.testing.assert_allclose(volume[ring < 38], level, rtol=0.1)
+    assert volume[ring < 38].mean() == pytest.approx(level, rel=0.02)
 
 
 def test_sirt_keeps_what_is_not_negative_and_more_passes_come_closer(phantom):
@@ -190,12 +190,17 @@ def test_a_projection_along_the_grid_is_the_sum_of_its_columns():
     np.testing.assert_allclose(seen[1, :, 0], image[..., 0].sum(axis=1)[::-1], rtol=1e-5)
 
 
-def test_the_noise_filter_passes_what_is_clean_and_stops_what_is_noise(phantom, noisy):
+def test_the_noise_filter_passes_what_is_clean_and_stops_what_is_noise(phantom):
     from operando.tomography.filtering import wiener_gain
 
-    assert wiener_gain(phantom.projections.values)[:20].min() > 0.99
-    clean, dirty = (wiener_gain(lines.values)[-80:].mean() for lines in (phantom.projections, noisy))
-    assert dirty < 0.5 * clean
+    clean = phantom.projections.values
+    noise = 0.1 * clean.max() * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
+    assert wiener_gain(clean)[:40].min() > 0.95
+    mixed = wiener_gain(clean + noise)
+    assert mixed[0] > 0.99
+    assert mixed[-60:].mean() < 0.2
+    # Of noise alone hardly anything is taken for signal.
+    assert wiener_gain(noise).mean() < 0.1
 
 
 def test_the_cuda_back_end_back_projects_as_the_cpu_does(monkeypatch):

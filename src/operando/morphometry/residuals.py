@@ -88,9 +88,8 @@ def residual_correlation(
     between 1 and 2 if voxels were independent and calibrated (a label is no expectation). Cross-sections in one
     direction suffice, because they show distances in the plane. The errors of whole scans then tell what is left:
     delta_i has the variance :math:`u_i` that n leaves it with on these columns, and the rest is split into a part
-    common to the scans of a cell
-    and one that scatters (moments of a nested random-effects model). Beside a prior that counts as
-    5 pieces, 2 scans and 2 cells:
+    common to the scans of a cell and one that scatters (moments of a nested random-effects model). Beside a prior
+    that counts as 5 pieces, 2 scans and 2 cells:
 
     .. math:: \\sigma_\\mathrm{scatter}^2 = \\frac{f s^2 + 2 \\cdot 0.5^2}{f + 2}, \\qquad
               \\sigma_\\mathrm{common}^2 = \\frac{k m^2 + 2 \\cdot 0.3^2}{k + 2}
@@ -99,7 +98,9 @@ def residual_correlation(
     mean errors. One cell says little about another: k is 1 then.
 
     Do not trust it where annotations avoid the doubtful places, or are slices normal to z or strokes, which cut the
-    columns short: n is then too small. Memory: three maps (y, x) per component, and one block of the images.
+    columns short: n is then too small. Distances are in voxels, y and x taken to be alike.
+
+    Memory: three maps (y, x) per component, and one block of the images.
 
     Reference
     ---------

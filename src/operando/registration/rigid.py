@@ -13,7 +13,7 @@ from operando.registration.static import Equations, Subvolume, as_motion, solve,
 from operando.registration.subvolumes import Box, consensus, in_threads, lag_maps, tiles
 from operando.registration.transform import RigidTransform, nearest_rigid
 
-_COARSE, _FINE = 1.5, 0.5  # voxels of smoothing: what is aligned to half a voxel is seen, then what to a hundredth
+_COARSE, _FINE = 1.5, 0.3  # voxels of smoothing: what is aligned to half a voxel is seen, then what to a hundredth
 _ROUNDS, _STEPS, _SETTLED = 3, 4, 0.003
 
 

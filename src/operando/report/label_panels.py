@@ -44,7 +44,7 @@ def label_panels(
 
     Returns
     -------
-    matplotlib Figure, 170 mm wide
+    matplotlib Figure, 180 mm wide
         Two or three panels to a row.
 
     Examples

@@ -30,9 +30,9 @@ def pad(sinograms: np.ndarray, length: int, *, axis: float | None = None) -> tup
 
     Notes
     -----
-    Each side goes on from the mean of its outermost pixels and falls to zero as the shadow of a cylinder does [1]_, whose
-    radius comes from how the squared projections fall towards that side, one for each row. Where the sample ends inside of
-    the field of view all of that is zero; where it does not, it keeps the edge from lighting up.
+    Each side goes on from the mean of its outermost pixels and falls to zero as the shadow of a cylinder does [1]_,
+    whose radius comes from how the squared projections fall towards that side, one for each row. Where the sample ends
+    inside of the field of view all of that is zero; where it does not, it keeps the edge from lighting up.
 
     References
     ----------

@@ -103,9 +103,9 @@ def reconstruct(
 
     FBP: :math:`\\mu = \\sum_i w_i (p_i * h)(s)` with the band-limited ramp h and weights w that sum to pi: half the
     angular distance to both neighbors, so that scans with both 0 and 180 degrees, of more than half a turn or with
-    uneven steps are right without care. Projections are padded to twice their width; each side fades from its edge to
-    zero, which is exact where the sample ends inside of the field of view and keeps a wider sample from getting a
-    bright rim. The mean of such an interior scan is not determined, and no method here makes it so.
+    uneven steps are right without care. Projections are padded to twice their width; each side goes
+    on as the shadow of a cylinder does, which is nothing where the sample ends inside of the field of view and keeps a
+    wider one from getting a bright rim. The mean of such an interior scan is a guess all the same.
 
     SIRT: :math:`x \\leftarrow x + C A^T R (p - A x)` with Joseph's projector A, its exact transpose, and C, R the
     inverse column and row sums. Iterative methods assume that the sample lies within the field of view.

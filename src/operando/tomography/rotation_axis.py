@@ -159,8 +159,8 @@ def _by_correlation(
     pairs = _opposite(angles)
     if not pairs:
         raise InputError(
-            "find_rotation_axis: 'correlation' needs two projections half a turn apart to within two steps, got none in "
-            f"{angles.size} projections over {np.rad2deg(np.ptp(angles)):.4g} degrees. Use method='entropy'."
+            "find_rotation_axis: 'correlation' needs two projections half a turn apart to within two steps, got none "
+            f"in {angles.size} projections over {np.rad2deg(np.ptp(angles)):.4g} degrees. Use method='entropy'."
         )
     used = np.unique(np.concatenate([index for pair in pairs for index, _ in pair]))
     lines = read(rows, used)

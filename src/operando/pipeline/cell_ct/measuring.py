@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from operando import morphometry
+from operando import morphometry, segmentation
 from operando.core.axes import voxel_volume
 from operando.core.phases import PhaseScheme
 from operando.core.quantities import quantity_table, rows_from_array
-from operando.morphometry.uncertainty import FLIP_SHARE, LITHIUM, SCATTER_VOXELS, SHIFT_VOXELS
+from operando.pipeline.cell_ct.errors import Errors, edge_um, known_errors, stated_errors
 from operando.pipeline.cell_ct.images import annotations_of, labels_on_grid
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, read_json, write_json, write_table
-
-INTERFACE = "interface.json"
-"""Where a model carries how far its interfaces are off."""
+from operando.pipeline.storage import read_image, read_json, read_small_dataset, write_json, write_table
 
 
 def measure(task: Task) -> None:
@@ -27,52 +23,37 @@ def measure(task: Task) -> None:
     phases = PhaseScheme(task.parameters["phases"])
     side = task.parameters["plating_side"]
     labels = read_image(task, "labels.zarr")
-    interface = None
+    model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
+    errors = known_errors(model, phases, edge_um=edge_um(labels))
+    moments = read_small_dataset(task.path("moments.json")) if read_json(task.path("moments.json")) else None
     if task.parameters["interface_sigma_voxels"] is not None:
-        interface = stated_interface(labels, phases, task.parameters["interface_sigma_voxels"])
+        errors, moments = stated_errors(labels, phases, task.parameters["interface_sigma_voxels"]), None
     elif task.parameters["annotations"] is not None and task.parameters["model"] is not None:
         # Nothing was trained on these annotations: all of them tell how far off the model is on this cell.
-        marks, annotated, _ = annotations_of(task)
-        interface = morphometry.interface_error(labels.isel(t=annotated), marks.isel(t=annotated), phases)
-    else:
-        model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
-        if model is not None and (Path(model) / INTERFACE).exists():
-            interface = known_interface(read_json(Path(model) / INTERFACE), phases, edge_um=edge_um(labels))
+        errors = _errors_here(task, labels, phases)
     task.progress(0, 2)
-    sigma = morphometry.segmentation_sigma(labels, phases, plating_side=side, interface=interface)
+    sigma = morphometry.segmentation_sigma(
+        labels, phases, plating_side=side, moments=moments, residuals=errors.residuals, interface=errors.interface
+    )
     task.progress(1, 2)
     rows = measured(labels, phases, side, sigma=sigma)
     write_table(task, "quantities.parquet", quantity_table(rows))
     write_json(task, "uncertainty.json", sigma.assign_attrs(roi_area_um2=morphometry.roi_area(labels)).to_dict())
-    used = None if interface is None else interface.to_dict()
-    write_json(task, "interface.json", used)
+    write_json(task, "errors.json", errors.to_dict())
 
 
-def edge_um(image: xr.DataArray) -> float:
-    """Edge in um of a cube with the volume of a voxel."""
-    return voxel_volume(image, where="measure") ** (1 / 3)
-
-
-def known_interface(found: dict[str, Any], phases: PhaseScheme, *, edge_um: float) -> xr.Dataset | None:
-    """What a model was found to be off by, unless it knows other phases; it is off by voxels, not by um."""
-    found.pop("scans", None)
-    scale = edge_um / found.pop("edge_um")
-    error = xr.Dataset.from_dict(found)
-    for name in ("shift", "systematic", "random"):
-        # Where nothing was measured JSON holds null, which is no number yet.
-        error[name] = error[name].astype(float) * scale
-    return error if set(phases) <= set(error.coords["component"].values.tolist()) else None
-
-
-def stated_interface(labels: xr.DataArray, phases: PhaseScheme, shift_voxels: float) -> xr.Dataset:
-    """The interface error a recipe states instead of measuring it: in voxel edges, for every component."""
-    names = [*phases, LITHIUM]
-    edge = edge_um(labels)
-    ratio = SCATTER_VOXELS / SHIFT_VOXELS
-    sizes = {"systematic": shift_voxels * edge, "random": ratio * shift_voxels * edge, "flips": FLIP_SHARE}
-    return xr.Dataset(
-        {name: ("component", np.full(len(names), size)) for name, size in sizes.items()}, coords={"component": names}
-    )
+def _errors_here(task: Task, labels: xr.DataArray, phases: PhaseScheme) -> Errors:
+    """Errors of a model that was trained elsewhere, from annotations of this cell."""
+    marks, annotated, _ = annotations_of(task)
+    here, known = labels.isel(t=annotated), marks.isel(t=annotated)
+    residuals = None
+    if task.parameters["method"] == "network":
+        block = task.parameters["block"]
+        network = segmentation.NetworkSegmenter.load(task.parameters["model"], block=(block, block, block))
+        probability = network.predict_probability(read_image(task, task.step.inputs[0]).isel(t=annotated))
+        side = task.parameters["plating_side"]
+        residuals = morphometry.residual_correlation(probability, known, phases, labels=here, plating_side=side)
+    return Errors(morphometry.interface_error(here, known, phases), residuals)
 
 
 def measured(

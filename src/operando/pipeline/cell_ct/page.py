@@ -145,9 +145,9 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
         "to an electrode."
     )
     yield (
-        "Intervals: each volume may be wrong by its interface area times the shift of its interfaces, measured on "
-        "held-out annotations where there are any: a common part, which cancels between scans, and a random part, "
-        "which does not."
+        "Intervals: calibrated voxel probabilities say how much volume is doubtful; held-out annotations say how many "
+        "voxels err as one, and what part of the error is common to all scans and cancels between them. Without "
+        "probabilities each volume may be wrong by its interface area times the shift of its interfaces."
     )
     yield (
         f"Faraday's law with {cell.specific_capacity_mah_g:g} mAh/g and {cell.density_g_cm3:g} g/cm3 turns charge "

@@ -448,19 +448,29 @@ def _calibration(shown: Shown, training: dict[str, Any]) -> Iterator[Any]:
 
 
 def _interfaces(shown: Shown) -> Iterator[Any]:
-    found = shown.json("interface.json")
-    if found:
+    errors = shown.json("errors.json")
+    residuals, interface = errors.get("residuals"), errors.get("interface")
+    if residuals:
+        table = xr.Dataset.from_dict(residuals).to_dataframe().reset_index()
         yield report.TableItem(
-            xr.Dataset.from_dict(found).to_dataframe().reset_index(),
-            "How far the interfaces of each component were found to be off (shift, positive where too much is "
-            "labeled) and the sigmas in um that the intervals rest on: common to all scans and random; flips is "
-            "that of marginal columns.",
+            table,
+            "What the intervals of volumes rest on, from annotations that nothing was trained on: the volume (um3) "
+            "within which voxels err as one, and the errors common to all scans and from scan to scan as shares of the "
+            "doubtful volume; pieces are independent pieces of evidence.",
+            name="residuals",
+        )
+    if interface:
+        yield report.TableItem(
+            xr.Dataset.from_dict(interface).to_dataframe().reset_index(),
+            "How far the interfaces of each component were found to be off (shift in um, positive where too much is "
+            "labeled), with the sigmas common to all scans and random; flips is that of the share of marginal columns, "
+            "on which the intervals of coverage rest.",
             name="interfaces",
         )
-    else:
+    if not residuals and not interface:
         yield report.TextItem(
-            "No annotation was held out: the intervals rest on the default of 0.25 voxel for the position of an "
-            "interface."
+            "No annotation was held out: the intervals rest on defaults (docs/quantities/uncertainty.md), not on a "
+            "measurement."
         )
 
 

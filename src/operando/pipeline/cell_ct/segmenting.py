@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando import io, learn, morphometry, segmentation
+from operando import learn, morphometry, segmentation
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
+from operando.pipeline.cell_ct.errors import Errors, cleaned, edge_um, keep_errors, measured_errors
 from operando.pipeline.cell_ct.images import annotations_of, labels_on_grid
-from operando.pipeline.cell_ct.measuring import INTERFACE, edge_um
 from operando.pipeline.step import Task
-from operando.pipeline.storage import dump_json, read_image, read_json, write_image, write_json, write_table
+from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
 
 
 def train(task: Task) -> None:
@@ -28,14 +26,18 @@ def train(task: Task) -> None:
     seed = task.parameters["seed"]
     told: dict[str, Any] = {"annotated_scans": annotated, "held_out_scans": held}
 
-    def judge(segmenter: segmentation.Segmenter, method: str) -> xr.Dataset:
-        """Scores and interface error on the held-out scans; their labels are kept on disk meanwhile."""
-        with tempfile.TemporaryDirectory(dir=task.folder, prefix=".held-out.", suffix=".partial") as folder:
-            path = Path(folder) / "held-out.zarr"
-            io.save_image(segmenter.predict(image.isel(t=held)), path, labels=True)
-            found, known = io.open_image(path), marks.isel(t=held)
-            told.setdefault("held_out", {})[method] = _scores(segmentation.agreement(found, known, phases))
-            return morphometry.interface_error(found, known, phases)
+    def judge(segmenter: segmentation.Segmenter, method: str) -> Errors:
+        errors, agreement = measured_errors(
+            segmenter,
+            image.isel(t=held),
+            marks.isel(t=held),
+            phases,
+            plating_side=task.parameters["plating_side"],
+            rules=task.parameters["rules"],
+            folder=task.folder,
+        )
+        told.setdefault("held_out", {})[method] = _scores(agreement)
+        return errors
 
     rest = [scan for scan in annotated if scan not in held]
     if not rest:
@@ -45,22 +47,22 @@ def train(task: Task) -> None:
         )
     everything = image.isel(t=annotated), marks.isel(t=annotated)
     without = image.isel(t=rest), marks.isel(t=rest)
-    error = judge(segmentation.Otsu(phases, seed=seed).fit(*without), "otsu") if held else None
+    errors = judge(segmentation.Otsu(phases, seed=seed).fit(*without), "otsu") if held else Errors()
     segmenter: segmentation.Otsu | segmentation.NetworkSegmenter
     if task.parameters["method"] == "otsu":
         segmenter = segmentation.Otsu(phases, seed=seed).fit(*everything)
     else:
-        errors: list[xr.Dataset] = []
+        found: list[Errors] = []
         segmenter = segmentation.NetworkSegmenter(
             phases,
             seed=seed,
             training=learn.TrainingSettings(steps=task.parameters["steps"]),
             validation=[annotated.index(scan) for scan in held] if held else True,
             # Called while the network has not seen the held-out scans yet.
-            validated=lambda network: errors.append(judge(network, "network")),
+            validated=lambda network: found.append(judge(network, "network")),
             progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
         ).fit(*everything)
-        error = errors[0] if errors else None
+        errors = found[0] if found else Errors()
         card = segmenter.card_
         # The network was given the annotated scans alone: say which scans of the series they are.
         card["data"]["annotated_scans"] = annotated
@@ -69,25 +71,31 @@ def train(task: Task) -> None:
         told |= {"history": segmenter.history_, "card": card}
     with task.writing("model") as path:
         segmenter.save(path)
-        if error is not None:
-            # A model carries how far its interfaces are off, so that its next cell has intervals too.
-            dump_json(path / INTERFACE, {"scans": held, "edge_um": edge_um(image), **error.to_dict()})
+        keep_errors(path, errors, scans=held, edge_um=edge_um(image))
     write_json(task, "training.json", told)
 
 
 def segment(task: Task) -> None:
-    """Give every voxel of every scan a phase."""
+    """Give every voxel of every scan a phase, and say in the same pass how doubtful that is."""
     image = read_image(task, task.step.inputs[0])
     model = task.parameters["model"] or (task.path("model") if "model" in task.step.inputs else None)
-    block = task.parameters["block"]
+    block, phases = task.parameters["block"], PhaseScheme(task.parameters["phases"])
+    marks = {"plating_side": task.parameters["plating_side"], "simulated": image.attrs.get("simulated", False)}
+    moments: dict[str, Any] = {}
+
+    def write(labels: xr.DataArray) -> None:
+        write_image(task, "segmented.zarr", counted(task, labels.assign_attrs(labels.attrs | marks)), labels=True)
+
     if task.parameters["method"] == "otsu":
-        otsu = segmentation.Otsu.load(model) if model else segmentation.Otsu(task.parameters["phases"]).fit(image, None)
-        labels = otsu.predict(image)
+        otsu = segmentation.Otsu.load(model) if model else segmentation.Otsu(phases).fit(image, None)
+        write(otsu.predict(image))
     else:
         assert model is not None
-        labels = segmentation.NetworkSegmenter.load(model, block=(block, block, block)).predict(image)
-    labels.attrs |= {"plating_side": task.parameters["plating_side"], "simulated": image.attrs.get("simulated", False)}
-    write_image(task, "segmented.zarr", counted(task, labels), labels=True)
+        network = segmentation.NetworkSegmenter.load(model, block=(block, block, block))
+        moments = morphometry.probability_moments(
+            network.predict_probability(image), phases, plating_side=marks["plating_side"], write=write
+        ).to_dict()
+    write_json(task, "moments.json", moments)
 
 
 def counted(task: Task, labels: xr.DataArray) -> xr.DataArray:
@@ -112,13 +120,10 @@ def clean(task: Task) -> None:
     labels = read_image(task, "segmented.zarr")
     phases = PhaseScheme(task.parameters["phases"])
     changes = pd.DataFrame({"scan": [], "rule": [], "from": [], "to": [], "n": []})
-    if task.parameters["enabled"]:
-        labels, changes = segmentation.clean(
-            labels,
-            phases,
-            plating_side=task.parameters["plating_side"],
-            speck_voxels=task.parameters["speck_voxels"],
-        )
+    labels, changed = cleaned(
+        labels, phases, plating_side=task.parameters["plating_side"], rules=task.parameters["rules"]
+    )
+    changes = changes if changed is None else changed
     write_image(task, "labels.zarr", labels, labels=True)
     write_table(task, "cleaned.csv", changes)
 

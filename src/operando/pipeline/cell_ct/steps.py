@@ -19,7 +19,7 @@ _RATES |= {"gridrec": 5e6, "fbp": 3e6, "sirt": 2e5, "cgls": 2e5}
 _SECONDS_PER_TRAINING_STEP = 0.12  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
-_BYTES_PER_BLOCK_VOXEL = 12  # gray values as they are read, logits and weights of what is read for a block
+_BYTES_PER_BLOCK_VOXEL = 60  # gray values as they are read, logits, weights and probabilities of a block
 _PATCH = 128
 
 
@@ -119,6 +119,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                     **common,
                     "method": segment.method,
                     "steps": segment.steps,
+                    "rules": settings.clean.model_dump(),
                     "seed": derived_seed(settings.seed, "train"),
                 },
                 access="slice",
@@ -133,7 +134,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             title="Segment every scan",
             function=segmenting.segment,
             inputs=(image, *model),
-            outputs=("segmented.zarr",),
+            outputs=("segmented.zarr", "moments.json"),
             files=trained,
             parameters={"model": segment.model, "method": segment.method, "block": segment.block, **common},
             access="block",
@@ -148,7 +149,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             function=segmenting.clean,
             inputs=("segmented.zarr",),
             outputs=("labels.zarr", "cleaned.csv"),
-            parameters={**settings.clean.model_dump(), **common},
+            parameters={"rules": settings.clean.model_dump(), **common},
             access="scan",
             bytes_in_memory=_BASE_BYTES + workers * 20 * min(scan, 256**3),
             bytes_on_disk=voxels,
@@ -183,10 +184,16 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             name="measure",
             title="Measure the lithium",
             function=measuring.measure,
-            inputs=("labels.zarr", *model, *moved),
-            outputs=("quantities.parquet", "uncertainty.json", "interface.json"),
+            inputs=(image, "labels.zarr", "moments.json", *model, *moved),
+            outputs=("quantities.parquet", "uncertainty.json", "errors.json"),
             files=(*trained, *annotated),
-            parameters={"interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels, **marks, **common},
+            parameters={
+                "interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels,
+                "method": segment.method,
+                "block": segment.block,
+                **marks,
+                **common,
+            },
             access="block",
             bytes_in_memory=_BASE_BYTES + 2**25 * 10 + 280 * series.sizes["y"] * series.sizes["x"],
             seconds=voxels / _RATES["measure"],
@@ -258,7 +265,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             name="report",
             title="Write the report",
             function=make_report,
-            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "spatial", "interface.json")
+            inputs=(image, "labels.zarr", "cleaned.csv", "maps.zarr", "spatial", "errors.json")
             + ("ledger.parquet", "current.parquet", *evaluated)
             + (("training.json",) if model else ())
             + (*moved, *(["motion.parquet"] if moved else []), *deformed)
