@@ -91,9 +91,7 @@ def main() -> None:
     parser.add_argument("--degrees", type=float, default=0.5, help="largest rotation of the simulated motion")
     parser.add_argument("--keep", type=Path, help="file to keep the simulated scans in")
     arguments = parser.parse_args()
-    (fixed, moving), truth = scans(
-        arguments.edge, arguments.seed, arguments.voxels, arguments.degrees, arguments.keep
-    )
+    (fixed, moving), truth = scans(arguments.edge, arguments.seed, arguments.voxels, arguments.degrees, arguments.keep)
     print(f"{fixed.shape} voxels, {sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()} threads")
     print(f"no registration: {error(np.eye(4), truth, fixed.shape):.3f} voxel")
     labeled = [labeled_image(values, voxel_size_um=VOXEL_UM) for values in (fixed, moving)]

@@ -41,9 +41,9 @@ def test_the_slice_of_a_cell_is_segmented_from_974_pixels(data_folder, tmp_path,
     assert training["metrics"]["macro"] > 0.9
     scores = read_json(loaded.folder / "agreement.json")
     assert not scores["trusted"]
-    fractions = {row["component"]: row["value"] for row in _fractions(loaded.folder)}
-    # The can is a ring of known radius: 2 pi r times its thickness, over what is no air.
-    assert fractions["can"] == pytest.approx(0.046, abs=0.006)
+    # The output of another program trained on the same points: no truth, but two roads to one picture.
+    assert scores["unlabeled"]["forest"]["macro"] > 0.8
+    assert scores["unlabeled"]["multi-Otsu"]["macro"] < 0.5
 
 
 def _fractions(folder):

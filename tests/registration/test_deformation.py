@@ -43,7 +43,7 @@ def test_a_rigid_motion_leaves_nothing():
 def test_nothing_is_said_where_there_is_no_structure():
     rng = np.random.default_rng(2)
     values = blobs(3)
-    values[:, :, 28:] = 0
+    values[:, :, 22:] = 0
     fixed, moving = (labeled_image(values + 0.02 * rng.standard_normal(SHAPE), voxel_size_um=1.0) for _ in range(2))
     found = deformation(fixed, moving, RigidTransform(np.eye(4)), spacing=28, size=26)
     assert np.isnan(found.isel(x=-1)).all()
@@ -66,7 +66,7 @@ def test_the_grid_is_the_centers_of_the_sub_volumes():
     assert found.dims == ("component", "z", "y", "x")
     assert found.component.values.tolist() == ["dz", "dy", "dx"]
     np.testing.assert_allclose(found.z, [25.5, 57.5])
-    np.testing.assert_allclose(found.y, [31.0, 79.0])
+    np.testing.assert_allclose(found.y, [55.0])
     np.testing.assert_allclose(found, 0, atol=1e-3)
 
 

@@ -57,7 +57,7 @@ def test_sigma_is_of_the_size_of_the_error():
     found = level(tilted_cell(0.05, 0.02, noise=0.03))
     error = np.abs(found.rotation_deg - np.rad2deg([0, np.arctan(0.02), -np.arctan(0.05)]))
     assert np.isnan(found.sigma[:4]).all()
-    assert (0 < np.array(found.sigma[4:])).all()
+    assert (np.array(found.sigma[4:]) > 0).all()
     assert (np.array(found.sigma[4:]) < 0.2).all()
     assert error.max() < 0.2
 

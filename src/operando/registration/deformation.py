@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,14 +12,14 @@ import xarray as xr
 from operando.core.axes import SPACE, labeled_image
 from operando.core.errors import InputError
 from operando.core.provenance import record
-from operando.registration.pair import pair_of
+from operando.registration.pair import Pair, pair_of
 from operando.registration.resample import from_voxels
 from operando.registration.static import Equations, Subvolume, as_motion, solve, standard_error, weigh
-from operando.registration.subvolumes import in_threads
+from operando.registration.subvolumes import Box
 from operando.registration.transform import RigidTransform
 
 _COARSE, _FINE = 1.5, 0.7
-_ROUNDS, _STEPS = 3, 3
+_ROUNDS, _STEPS = 2, 3
 _FARTHEST = 4.0  # voxels
 _UNCERTAIN = 0.5  # voxels
 
@@ -42,9 +44,9 @@ def deformation(
     Returns
     -------
     DataArray, dims (component, z, y, x), units "um" (or "px")
-        Components ``dz, dy, dx``: where ``moving`` shows a point, taken back by the transform, minus where ``reference`` shows
-        it. Coordinates are centers of sub-volumes. The coordinate ``sigma`` (same dims) is the standard error. NaN where no
-        static structure tells.
+        Components ``dz, dy, dx``: where ``moving`` shows a point, taken back by the transform, minus where
+        ``reference`` shows it. Coordinates are centers of sub-volumes. The coordinate ``sigma`` (same dims) is the
+        standard error. NaN where no static structure tells.
 
     Raises
     ------
@@ -55,8 +57,8 @@ def deformation(
     pair = pair_of(reference, moving, where)
     if spacing < 4 or size < 16 or min(pair.shape) < size:
         raise InputError(
-            f"{where}: spacing must be at least 4 and size from 16 to the smallest edge of the images {pair.shape}, got "
-            f"{spacing} and {size}. Leave them out for the usual values."
+            f"{where}: spacing must be at least 4 and size from 16 to the smallest edge of the images {pair.shape}, "
+            f"got {spacing} and {size}. Leave them out for the usual values."
         )
     starts = [_starts(n, size, spacing) for n in pair.shape]
     rigid = pair.from_transform(transform)
@@ -69,25 +71,25 @@ def deformation(
         part = slice(k * plane, (k + 1) * plane)
         found[:, part], sigma[:, part] = _local(pair, boxes, rigid)
     to = from_voxels(pair.reference, pair.unit, where)
-    places = {
-        dim: to[axis, axis] * (np.array(one) + (size - 1) / 2) + to[axis, 3]
-        for axis, (dim, one) in enumerate(zip(SPACE, starts, strict=True))
-    }
-    scale = float(pair.edges.mean())
+    coords: dict[str, Any] = {"component": ["dz", "dy", "dx"]}
+    for axis, (dim, one) in enumerate(zip(SPACE, starts, strict=True)):
+        places = to[axis, axis] * (np.array(one) + (size - 1) / 2) + to[axis, 3]
+        coords[dim] = (dim, places, {"units": pair.unit, "spacing": to[axis, axis] * spacing})
     dims = ("component", *SPACE)
-    coords = {
-        "component": ["dz", "dy", "dx"],
-        **{dim: (dim, at, {"units": pair.unit, "spacing": float(np.diff(at).mean()) if len(at) > 1 else to[i, i] * size})
-           for i, (dim, at) in enumerate(places.items())},
-    }
+    scale = float(pair.edges.mean())
+    images = {"reference": reference, "moving": moving}
     result = labeled_image(
-        (found * scale).reshape(3, *shape), dims=dims, coords=coords, name="deformation", units=pair.unit,
+        (found * scale).reshape(3, *shape),
+        dims=dims,
+        coords=coords,
+        name="deformation",
+        units=pair.unit,
         long_name="Displacement beyond rigid motion",
         attrs={
             "provenance": record(
                 "operando.registration.deformation",
-                {"spacing": spacing, "size": size, "transform": transform.to_dict()["matrix"]},
-                inputs={name: str(image.attrs.get("provenance", "")) for name, image in (("reference", reference), ("moving", moving))},
+                {"spacing": spacing, "size": size, "transform": transform.matrix.tolist()},
+                inputs={name: str(image.attrs.get("provenance", "")) for name, image in images.items()},
             )
         },
     )
@@ -95,28 +97,28 @@ def deformation(
 
 
 def _starts(n: int, size: int, spacing: int) -> list[int]:
-    count = max(1, round((n - size) / spacing) + 1)
-    return [int(a) for a in np.linspace(0, n - size, count).round()] if count > 1 else [(n - size) // 2]
+    """First voxels of sub-volumes ``spacing`` apart, in the middle of ``n`` voxels."""
+    count = (n - size) // spacing + 1
+    first = (n - size - (count - 1) * spacing) // 2
+    return [first + k * spacing for k in range(count)]
 
 
-def _local(pair, boxes, rigid):
-    shifts = np.zeros((len(boxes), 3))
-    equations: list[Equations] = []
+def _local(pair: Pair, boxes: Sequence[Box], rigid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shift of each sub-volume after a rigid motion, and its standard error, (3, n) in mean voxel edges."""
+    motions, equations = [rigid] * len(boxes), list[Equations]()
     for smooth in (_COARSE, _FINE):
-        read = in_threads(lambda each, by=smooth: Subvolume(pair, each[0], _shifted(rigid, each[1]), by), zip(boxes, shifts))
+        read = [Subvolume(pair, box, motion, smooth) for box, motion in zip(boxes, motions, strict=True)]
         for _ in range(_ROUNDS):
-            weigh(read, [_shifted(rigid, shift) for shift in shifts])
+            weigh(read, motions)
             for _ in range(_STEPS):
-                equations = in_threads(lambda each: each[0].equations(_shifted(rigid, each[1])), zip(read, shifts))
-                for k, one in enumerate(equations):
-                    step = solve([one], 3)
-                    if step is not None:
-                        shifts[k] = np.clip(shifts[k] + step[:3], -_FARTHEST, _FARTHEST)
+                equations = [one.equations(motion) for one, motion in zip(read, motions, strict=True)]
+                steps = [solve([one], 3) for one in equations]
+                motions = [
+                    motion if step is None else motion @ as_motion(step)
+                    for motion, step in zip(motions, steps, strict=True)
+                ]
+    shifts = np.array([(motion - rigid)[:3, 3] for motion in motions])
     sigma = np.array([standard_error([one], 3)[:3] for one in equations])
     unknown = ~(sigma.max(axis=1) < _UNCERTAIN) | (np.abs(shifts).max(axis=1) >= _FARTHEST)
     shifts[unknown], sigma[unknown] = np.nan, np.nan
     return shifts.T, sigma.T
-
-
-def _shifted(rigid, shift):
-    return rigid @ as_motion(np.concatenate([shift, np.zeros(3)]))

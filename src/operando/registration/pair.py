@@ -17,8 +17,11 @@ from operando.registration.transform import RigidTransform
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images on one grid. Motions between them are homogeneous matrices for positions that are counted from the
-    middle of the grid in mean voxel edges, so that shifts and rotations are alike in size on any grid."""
+    """Two images on one grid.
+
+    Motions between them are homogeneous matrices for positions that are counted from the middle of the grid in mean
+    voxel edges, so that shifts and rotations are alike in size on any grid.
+    """
 
     reference: xr.DataArray
     moving: xr.DataArray
@@ -28,6 +31,7 @@ class Pair:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Voxels along z, y, x."""
         return self.reference.shape
 
     @property
@@ -95,11 +99,11 @@ def pair_of(reference: xr.DataArray, moving: xr.DataArray, where: str) -> Pair:
     if (
         unit != other_unit
         or not np.allclose(edges, other, rtol=1e-3)
-        or not np.allclose(*origins, atol=1e-3 * edges.min())
+        or not np.allclose(origins[0], origins[1], atol=1e-3 * float(edges.min()))
     ):
         raise InputError(
-            f"{where}: both images must have one grid, got voxels of {edges.tolist()} {unit} from {origins[0].tolist()} "
-            f"and of {other.tolist()} {other_unit} from {origins[1].tolist()}. Calibrate or crop them alike first."
+            f"{where}: both images must have one grid, got voxels of {edges.tolist()} {unit} from "
+            f"{origins[0].tolist()} and of {other.tolist()} {other_unit} from {origins[1].tolist()}. Calibrate or crop them alike first."
         )
     return Pair(reference.transpose(*SPACE), moving.transpose(*SPACE), edges, unit, where)
 

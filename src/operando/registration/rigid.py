@@ -35,8 +35,9 @@ def register(
     Returns
     -------
     RigidTransform
-        Takes a point (z, y, x, 1) of ``reference`` to where ``moving`` shows it, in the unit of the axes (um, or px where
-        nobody has calibrated them). ``.apply(moving)`` shows ``moving`` in the frame of ``reference``.
+        Takes a point (z, y, x, 1) of ``reference`` to where ``moving`` shows it, in the unit of the axes (um, or px
+        where nobody has calibrated them). ``.apply(moving)`` shows ``moving`` in the frame of ``reference``.
+        ``.sigma`` is the standard error, ``.subvolumes`` what it rests on.
 
     Raises
     ------
@@ -68,9 +69,7 @@ def register(
     )
 
 
-def refine(
-    pair: Pair, boxes: Sequence[Box], start: np.ndarray, *, smooth: float
-) -> tuple[np.ndarray, list[Equations]]:
+def refine(pair: Pair, boxes: Sequence[Box], start: np.ndarray, *, smooth: float) -> tuple[np.ndarray, list[Equations]]:
     """Gauss-Newton steps on all sub-volumes at once; the voxels that count are chosen anew in every round."""
     read = in_threads(lambda box: Subvolume(pair, box, start, smooth), boxes)
     motion, equations = start, list[Equations]()

@@ -63,9 +63,11 @@ def register_series(
     motion, sigma = np.tile(np.eye(4), (scans, 1, 1)), np.zeros((2, scans, 4))
     units = "um"
     for scan in range(scans):
-        found = register(
-            series.isel(t=reference), series.isel(t=scan), max_shift=max_shift, size=size, count=count
-        ) if scan != reference else None
+        found = (
+            register(series.isel(t=reference), series.isel(t=scan), max_shift=max_shift, size=size, count=count)
+            if scan != reference
+            else None
+        )
         if found is None:
             continue
         motion[scan] = found.matrix

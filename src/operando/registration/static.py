@@ -105,7 +105,7 @@ class Subvolume:
         weights = weight.ravel()[touched, None].astype(float)
         own, other = self._gradients(self.fixed, touched), self._gradients(moved, touched)
         first, second = _columns(own, arms), _columns(other, arms)
-        # Each image with itself: larger than one with the other, so that steps from afar fall short and never overshoot.
+        # Each image with itself: more than one with the other, so that steps from afar fall short and never overshoot.
         self.normal = (first.T @ (first * weights) + second.T @ (second * weights)) / 2
         shared = first.T @ (second * weights)
         self.shared = (shared + shared.T) / 2
