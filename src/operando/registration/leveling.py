@@ -31,8 +31,8 @@ def level(image: xr.DataArray, *, max_tilt_deg: float = 12.0) -> RigidTransform:
     -------
     RigidTransform
         About the middle of the field, without a turn about z: takes a point of the leveled frame to where ``image``
-        shows it, so that ``level(image).apply(image)`` is the leveled image. ``.sigma`` holds the standard errors of the
-        rotations about y and x, from leaving out each quarter of the columns; the other entries are NaN.
+        shows it, so that ``level(image).apply(image)`` is the leveled image. ``.sigma`` holds the standard errors of
+        the rotations about y and x, from leaving out each quarter of the columns; the other entries are NaN.
 
     Raises
     ------

@@ -103,7 +103,8 @@ def pair_of(reference: xr.DataArray, moving: xr.DataArray, where: str) -> Pair:
     ):
         raise InputError(
             f"{where}: both images must have one grid, got voxels of {edges.tolist()} {unit} from "
-            f"{origins[0].tolist()} and of {other.tolist()} {other_unit} from {origins[1].tolist()}. Calibrate or crop them alike first."
+            f"{origins[0].tolist()} and {other.tolist()} {other_unit} from "
+            f"{origins[1].tolist()}. Calibrate or crop them alike first."
         )
     return Pair(reference.transpose(*SPACE), moving.transpose(*SPACE), edges, unit, where)
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.registration.pair import Pair, pair_of
-from operando.registration.static import Equations, Subvolume, as_motion, solve, standard_error, weigh
+from operando.registration.static import Equations, Subvolume, as_motion, solve, standard_error, trusted, weigh
 from operando.registration.subvolumes import Box, consensus, in_threads, lag_maps, tiles
 from operando.registration.transform import RigidTransform, nearest_rigid
 
@@ -43,6 +43,50 @@ def register(
     ------
     InputError
         Where the grids differ, nothing correlates, the best match is at ``max_shift`` or nothing static is left.
+
+    Notes
+    -----
+    The six parameters of the motion :math:`M` maximize the weighted cross-correlation
+
+    .. math:: \\sum_k u_k \\sum_{x \\in k} w(x)\\, A(x)\\, B(M x)
+
+    over sub-volumes k, as in [1]_, with what a plating cell needs chosen by the images themselves:
+
+    - A and B are the images freed of what is constant along y or along x: of flat interfaces, which move as lithium
+      plates, and of rings, which stay with the detector.
+    - w is the static structure: large where the aligned images together rise above their noise (particles, pores) and
+      zero where their smoothed difference is more than 3 times what it is in the quietest parts of the cell, with a
+      margin. Noise correlates with noise in every voxel, so that a few voxels with structure say more than all.
+    - u falls for sub-volumes that would move elsewhere than most.
+
+    The start is the motion on which the correlations of all sub-volumes over all lags agree best; Gauss-Newton steps
+    follow, first on images smoothed by 1.5 voxels, then by 0.3. Weights are chosen anew in every round. The gradient
+    is a fixed linear form in B, computed once per round, so that a step needs B at the voxels with weight only.
+
+    Accuracy, measured: ``docs/registration.md``. ``sigma`` comes from the scatter between cells of 8 voxels (the
+    infinitesimal jackknife) and knows nothing of what all of them share.
+
+    Not to be trusted where little is static, where static particles move with a swelling electrode
+    (:func:`operando.registration.deformation` shows it), or where nothing but layers is seen: directions that no
+    structure tells are left as the start had them.
+
+    Memory: about 8 float32 arrays of ``count`` times ``size`` cubed, 250 MB as it stands, whatever the size of the
+    image. Sub-volumes are spread evenly and do not overlap; where ``count`` is enough they are the whole image.
+
+    References
+    ----------
+    .. [1] Y. Huang et al., npj Computational Materials 9, 93 (2023), Supplementary Note 1.
+
+    Examples
+    --------
+    A copy that was moved by two voxels along y:
+
+    >>> from operando.core.axes import labeled_image
+    >>> values = np.random.default_rng(0).random((40, 40, 40), dtype=np.float32)
+    >>> still = labeled_image(values, voxel_size_um=1.5)
+    >>> found = register(still, still.copy(data=np.roll(values, 2, axis=1)))
+    >>> (found.translation_um.round(1) + 0.0).tolist()
+    [0.0, 3.0, 0.0]
     """
     where = "register"
     pair = pair_of(reference, moving, where)
@@ -78,7 +122,7 @@ def refine(pair: Pair, boxes: Sequence[Box], start: np.ndarray, *, smooth: float
         weigh(read, [motion] * len(read))
         for _ in range(_STEPS):
             at = motion
-            equations = in_threads(lambda one: one.equations(at), read)  # noqa: B023
+            equations = trusted(in_threads(lambda one: one.equations(at), read))  # noqa: B023
             step = solve(equations)
             if step is None:
                 raise InputError(

@@ -20,6 +20,7 @@ _CHANGE_SMOOTH, _CHANGE, _CHANGE_SPREAD = 2.5, 3.0, 1.5
 _QUIET_BLOCK, _QUIET_SHARE = 16, 0.3
 _CELL = 8  # voxels; wide against a particle and its noise
 _FLAT = 1e-5
+_OUTLYING = 2.0  # times the median
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,20 @@ def weigh(read: Sequence[Subvolume], motions: Sequence[np.ndarray]) -> None:
     in_threads(lambda each: each[0].weigh(each[1], each[2]), zip(read, motions, same, strict=True))
 
 
+def trusted(equations: Sequence[Equations]) -> list[Equations]:
+    """The same with less weight for sub-volumes that would move elsewhere than most, as what deforms does."""
+    used = [k for k, one in enumerate(equations) if one.voxels]
+    away = np.zeros(len(equations))
+    for k in used:
+        away[k] = np.linalg.norm(_inverse(equations[k].normal[:3, :3]) @ equations[k].side[:3])
+    limit = _OUTLYING * np.median(away[used]) if used else 0.0
+    weights = np.where(away > limit, (limit / np.maximum(away, 1e-30)) ** 2, 1.0)
+    return [
+        Equations(one.normal * weight, one.shared * weight, one.side * weight, one.scores * weight, one.voxels)
+        for one, weight in zip(equations, weights, strict=True)
+    ]
+
+
 def solve(equations: Sequence[Equations], parameters: int = 6) -> np.ndarray | None:
     """The step on which all sub-volumes agree, by the first parameters only; directions that nothing shows stay 0."""
     normal, side = sum(one.normal for one in equations), sum(one.side for one in equations)
@@ -181,12 +196,18 @@ def solve(equations: Sequence[Equations], parameters: int = 6) -> np.ndarray | N
 def standard_error(equations: Sequence[Equations], parameters: int = 6) -> np.ndarray:
     """Of the step, from the scatter between small cells of voxels (the infinitesimal jackknife); NaN where unknown."""
     shared = np.asarray(sum(one.shared for one in equations))[:parameters, :parameters]
-    scores = np.concatenate([one.scores for one in equations])[:, :parameters]
+    # Less the mean of each sub-volume: that all of it would move is no scatter.
+    scores = np.concatenate([_scatter(one.scores[:, :parameters]) for one in equations])
     sigma = np.full(6, np.nan)
-    if np.count_nonzero(scores.any(axis=1)) > parameters and np.all(np.linalg.eigvalsh(shared) > 0):
+    if len(scores) > parameters and np.all(np.linalg.eigvalsh(shared) > 0):
         inverse = _inverse(shared)
         sigma[:parameters] = np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
     return sigma
+
+
+def _scatter(scores: np.ndarray) -> np.ndarray:
+    some = scores[scores.any(axis=1)]
+    return some - some.mean(axis=0) if len(some) > 1 else some
 
 
 def as_motion(step: np.ndarray) -> np.ndarray:

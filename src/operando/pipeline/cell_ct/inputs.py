@@ -14,6 +14,7 @@ from operando.core.axes import SPACE, axis_spacing, labeled_image, spacing
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
 from operando.core.units import PIXEL
+from operando.io.annotations import is_log
 from operando.morphometry.sides import SIDE_COMPONENTS
 from operando.morphometry.uncertainty import LITHIUM
 from operando.pipeline.cell_ct.settings import CellCT, Inputs
@@ -158,7 +159,7 @@ def cut(array: xr.DataArray, inputs: Inputs) -> xr.DataArray:
 def open_labels(path: str, inputs: Inputs, *, key: str, sizes: list[dict[Hashable, int]] | None = None) -> xr.DataArray:
     """Annotations or true labels, lazy, cut to the region: on the grid of the series as recorded, or of given sizes."""
     like = open_series(inputs)
-    labels = io.open_image(path)
+    labels = io.open_annotations(path) if is_log(path) else io.open_image(path)
     if inputs.projections is None and set(SPACE) <= set(labels.dims):
         # Drawn on the images as they are given; on a reconstruction they are drawn as it is.
         labels = along_z(labels, inputs.electrode_normal)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -16,7 +15,6 @@ from operando.pipeline.step import Task
 from operando.pipeline.storage import dump_json, read_image, write_image, write_table
 
 _TRAVELING = {"deposited", "dendrite", "redeposited"}
-_PIXELS = 512**2  # of a map that is compared with hundreds of random ones
 
 
 def locate(task: Task) -> None:
@@ -86,16 +84,10 @@ def spatial_table(labels: xr.DataArray, phases: PhaseScheme, *, half: int | None
         tables.append(morphometry.swelling(labels, phases))
         pairs = [name for name in ("deposited", "dendrite") if name in phases and "pit" in phases]
         if pairs:
-            pit = _coarse(morphometry.flatten(labels, "pit", phases=phases).compute())
+            pit = morphometry.flatten(labels, "pit", phases=phases).compute()
         for name in pairs:
-            other = _coarse(morphometry.flatten(labels, name, phases=phases).compute())
+            other = morphometry.flatten(labels, name, phases=phases).compute()
             tables.append(morphometry.colocalize(pit, other, component=f"pit~{name}"))
         if half is not None and half < labels.sizes["t"] - 1 and set(phases) >= _TRAVELING:
             tables.append(morphometry.traveling_colocalization(labels, phases, first=half))
     return pd.concat([quantity_table(rows), *tables], ignore_index=True)
-
-
-def _coarse(maps: xr.DataArray) -> xr.DataArray:
-    """Means over squares of pixels where a map is too large to be compared with hundreds of random ones."""
-    factor = int(np.ceil(np.sqrt(maps.sizes["y"] * maps.sizes["x"] / _PIXELS)))
-    return maps if factor <= 1 else maps.coarsen(y=factor, x=factor, boundary="trim").mean(keep_attrs=True)

@@ -170,7 +170,7 @@ def _segment(task: Task) -> None:
     write_image(task, "labels.zarr", snapped, labels=True)
     strokes = read_image(task, "strokes.zarr").assign_coords(gray.coords)
     # What is ignored would take a threshold for itself.
-    seen = gray.where(counted) if image.ignore_below is not None else gray
+    seen = gray if image.ignore_below is None else gray.where(before.data != UNLABELED)
     otsu = segmentation.Otsu(scheme, seed=task.parameters["seed"]).fit(seen, strokes)
     write_image(task, "otsu.zarr", otsu.predict(seen), labels=True)
 
