@@ -108,7 +108,9 @@ class Segment(Settings):
 
     method: Literal["network", "otsu"] = Field("network", description="residual U-Net, or multi-Otsu (the baseline)")
     model: str | None = Field(None, description="a trained network to use; null trains one on the annotations")
-    annotations: str | None = Field(None, description="(t, z, y, x) label image, 255 = unlabeled, or annotation log, to train on")
+    annotations: str | None = Field(
+        None, description="to train on: (t, z, y, x) label image, 255 = unlabeled, or an annotation log"
+    )
     annotations_frame: Literal["scans", "reference"] = Field(
         "scans", description="drawn on the scans as recorded, or on registered scans (the reference's frame)"
     )

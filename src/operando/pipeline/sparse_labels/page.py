@@ -12,7 +12,7 @@ from operando import report
 from operando.core.phases import UNLABELED
 from operando.core.provenance import versions
 from operando.core.quantities import interval
-from operando.pipeline.sparse_labels.inputs import open_gray, reference
+from operando.pipeline.sparse_labels.inputs import open_gray
 from operando.pipeline.sparse_labels.settings import SparseLabels
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_image, read_json, read_table
@@ -57,7 +57,7 @@ def _found(book: FigureFolder, task: Task, settings: SparseLabels, scores: dict[
     method = settings.segment.method
     shown: dict[str, xr.DataArray] = {method: read_image(task, "labels.zarr")}
     if settings.reference is not None:
-        shown[settings.reference.name] = reference(settings.reference.file, settings.labels, gray)
+        shown[settings.reference.name] = read_image(task, "reference.zarr")
     shown["multi-Otsu"] = read_image(task, "otsu.zarr")
     place = _busiest(strokes)
     planes = {name: array.isel(place).compute() for name, array in shown.items()}

@@ -47,7 +47,7 @@ def make_steps(settings: SparseLabels, workers: int) -> list[Step]:
     files = (Path(image.file), Path(labels.file))
     training = segment.steps * _SECONDS_PER_TRAINING_STEP if segment.method == "network" else 5.0
     compared = () if told is None else (Path(told.file),)
-    scores = () if told is None else ("agreement.json",)
+    scores = () if told is None else ("agreement.json", "reference.zarr")
     return [
         Step(
             name="train",
@@ -187,7 +187,8 @@ def _measure(task: Task) -> None:
     if "agreement.json" not in task.step.outputs:
         return
     told = Reference(**task.parameters["reference"])
-    truth = reference(told.file, labels, gray)
+    write_image(task, "reference.zarr", reference(told.file, labels, gray), labels=True)
+    truth = io.open_image(task.folder / "reference.zarr")
     methods = {segment.method: found, "before borders": before, "multi-Otsu": otsu}
     open_to_it = truth.where(strokes.data == UNLABELED, UNLABELED).astype(np.uint8)
     known = learn.confusion_matrix(truth.data, strokes.data, ids=scheme.ids)
