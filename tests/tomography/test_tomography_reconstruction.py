@@ -203,6 +203,7 @@ def test_the_noise_filter_passes_what_is_clean_and_stops_what_is_noise(phantom):
     assert wiener_gain(noise).mean() < 0.1
 
 
+@pytest.mark.slow
 def test_the_cuda_back_end_back_projects_as_the_cpu_does(monkeypatch):
     """On the simulator of numba, in a process of its own, because numba reads the switch when it is imported."""
     import subprocess

@@ -21,7 +21,7 @@ from operando.pipeline.cell_ct.settings import CellCT, Inputs
 from operando.pipeline.settings import Faults
 from operando.segmentation import network, otsu
 
-KINDS = {"network": network.KIND, "otsu": otsu.KIND}
+KINDS = {"network": network.KIND, "iterative": network.KIND, "otsu": otsu.KIND}
 """What the card of a saved model says, by method."""
 
 
@@ -218,7 +218,7 @@ def faults(settings: CellCT) -> list[str]:
             "tomography: phase retrieval needs energy_kev and distance_mm beside delta_beta. "
             "Give them, or leave delta_beta out."
         )
-    if segment.method == "network" and segment.model is None and segment.annotations is None:
+    if segment.method != "otsu" and segment.model is None and segment.annotations is None:
         found.append(
             "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
             "Give one of them, or set method: otsu."

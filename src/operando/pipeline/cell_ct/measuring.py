@@ -47,9 +47,11 @@ def _errors_here(task: Task, labels: xr.DataArray, phases: PhaseScheme) -> Error
     marks, annotated, _ = annotations_of(task)
     here, known = labels.isel(t=annotated), marks.isel(t=annotated)
     residuals = None
-    if task.parameters["method"] == "network":
+    if task.parameters["method"] != "otsu":
         block = task.parameters["block"]
-        network = segmentation.NetworkSegmenter.load(task.parameters["model"], block=(block, block, block))
+        network = segmentation.NetworkSegmenter.load(
+            task.parameters["model"], block=(block, block, block), symmetries=task.parameters["symmetries"]
+        )
         probability = network.predict_probability(read_image(task, task.step.inputs[0]).isel(t=annotated))
         side = task.parameters["plating_side"]
         residuals = morphometry.residual_correlation(probability, known, phases, labels=here, plating_side=side)

@@ -44,6 +44,7 @@ def make_report(task: Task) -> None:
             lambda: renders,
             lambda: sections.how_it_moved(shown),
             lambda: sections.how_far_to_trust_it(shown),
+            lambda: sections.how_it_was_done(shown),
             lambda: _table(shown.ledger),
         ]
         laid: list[report.Section] = []
@@ -127,7 +128,12 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
             "of sub-volumes that show static structure; what changed between the scans has no weight. Transforms are "
             "kept in motion.json and applied once, and only the field that all scans show is measured."
         )
-    if settings.segment.method == "network":
+    if settings.segment.method == "iterative":
+        yield (
+            "Labeling loop of Huang 2023: partial models on in-plane slices were merged into pseudo labels, on which a "
+            "cross-sectional network was trained and then refined on hand labels alone."
+        )
+    if settings.segment.method != "otsu":
         yield (
             "Segmentation: residual U-Net (MONAI) on cross-sections with their neighbors, trained on sparse "
             "annotations (unlabeled voxels are ignored); patches overlap by 25 %, logits are averaged before softmax."

@@ -81,6 +81,42 @@ def the_cell(shown: Shown, pictures: dict[int, np.ndarray]) -> report.Section:
     return report.Section("The cell", "What was recorded, and what the segmentation makes of it.", items)
 
 
+def how_it_was_done(shown: Shown) -> report.Section:
+    """The steps of the run, and the rounds of training."""
+    training = shown.json("training.json")
+    rounds: list[dict[str, str]] = []
+    for entry in training.get("iterations", []):
+        macro = (entry.get("held_out") or {}).get("macro")
+        told = "" if macro is None else f"; held out: macro IoU {macro:.2f}"
+        rounds.append(
+            {
+                "title": " ".join(filter(None, (entry["stage"], entry.get("model")))),
+                "detail": f"{entry.get('hand_voxels', 0):,} voxels by hand, "
+                f"{entry.get('pseudo_voxels', 0):,} pseudo{told}",
+            }
+        )
+    if not rounds and training.get("held_out"):
+        network = training["held_out"].get("network")
+        told = "" if network is None else f": macro IoU {network['macro']:.2f}"
+        rest = [scan for scan in training["annotated_scans"] if scan not in training["held_out_scans"]]
+        rounds = [
+            {"title": "Train", "detail": f"on scans {listed(rest)}"},
+            {"title": "Measure errors, calibrate", "detail": f"on scans {listed(training['held_out_scans'])}{told}"},
+            {"title": "Train on everything", "detail": f"on scans {listed(training['annotated_scans'])}"},
+        ]
+    return report.Section(
+        "How it was done",
+        "",
+        [
+            shown.book.figure(
+                "workflow",
+                report.workflow(shown.task.parameters["workflow"], iterations=rounds),
+                "Steps of this run and what they made, and the rounds of training (Huang 2023, Fig. 2a, b).",
+            )
+        ],
+    )
+
+
 def the_ledger(shown: Shown) -> report.Section:
     """Volumes, thicknesses and changes beside the coulombs."""
     book, ledger, truth, phases, beside = shown.book, shown.ledger, shown.truth, shown.phases, shown.beside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,21 @@ def train(task: Task) -> None:
         segmenter = segmentation.Otsu(phases, seed=seed).fit(*everything)
     else:
         found: list[Errors] = []
-        segmenter = segmentation.NetworkSegmenter(
-            phases,
-            seed=seed,
-            training=learn.TrainingSettings(steps=task.parameters["steps"]),
-            validation=[annotated.index(scan) for scan in held] if held else True,
+        options: dict[str, Any] = {
+            "seed": seed,
+            "network": task.parameters["network"],
+            "training": learn.TrainingSettings(steps=task.parameters["steps"]),
+            "validation": [annotated.index(scan) for scan in held] if held else True,
             # Called while the network has not seen the held-out scans yet.
-            validated=lambda network: found.append(judge(network, "network")),
-            progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
-        ).fit(*everything)
+            "validated": lambda network: found.append(judge(network, "network")),
+            "progress": lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
+        }
+        if task.parameters["method"] == "iterative":
+            loop = segmentation.IterativeSegmenter(phases, **options).fit(*everything)
+            segmenter, told["iterations"] = loop.network_, loop.history_
+        else:
+            symmetries = task.parameters["symmetries"]
+            segmenter = segmentation.NetworkSegmenter(phases, symmetries=symmetries, **options).fit(*everything)
         errors = found[0] if found else Errors()
         card = segmenter.card_
         # The network was given the annotated scans alone: say which scans of the series they are.
@@ -91,7 +98,8 @@ def segment(task: Task) -> None:
         write(otsu.predict(image))
     else:
         assert model is not None
-        network = segmentation.NetworkSegmenter.load(model, block=(block, block, block))
+        symmetries = task.parameters["symmetries"]
+        network = segmentation.NetworkSegmenter.load(model, block=(block, block, block), symmetries=symmetries)
         moments = morphometry.probability_moments(
             network.predict_probability(image), phases, plating_side=marks["plating_side"], write=write
         ).to_dict()
@@ -142,7 +150,7 @@ def evaluate(task: Task) -> None:
         told = labels_on_grid(task, parameters["truth"], key="truth", frame=parameters["truth_frame"]).isel(t=judged)
         result = {"scans": judged, "against": "truth"}
         if judged:
-            result[parameters["method"]] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
+            result[_name(parameters)] = _scores(segmentation.agreement(labels.isel(t=judged), told, phases))
         if judged and annotated and parameters["method"] != "otsu":
             image = read_image(task, task.step.inputs[0])
             marks = labels_on_grid(
@@ -158,8 +166,13 @@ def evaluate(task: Task) -> None:
         marks, judged, _ = annotations_of(task)
         result = {"scans": judged, "against": "annotations"}
         found = segmentation.agreement(labels.isel(t=judged), marks.isel(t=judged), phases)
-        result[parameters["method"]] = _scores(found)
+        result[_name(parameters)] = _scores(found)
     write_json(task, "agreement.json", result if len(result) > 2 else {})
+
+
+def _name(parameters: Mapping[str, Any]) -> str:
+    """What the scores of the segmentation are called, however its network was trained."""
+    return "otsu" if parameters["method"] == "otsu" else "network"
 
 
 def _scores(agreement: xr.Dataset) -> dict[str, Any]:

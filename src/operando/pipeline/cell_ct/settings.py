@@ -106,7 +106,11 @@ class Registration(Settings):
 class Segment(Settings):
     """How voxels become phases."""
 
-    method: Literal["network", "otsu"] = Field("network", description="residual U-Net, or multi-Otsu (the baseline)")
+    method: Literal["network", "iterative", "otsu"] = Field(
+        "network", description="residual U-Net; the same through Huang's labeling loop; multi-Otsu (the baseline)"
+    )
+    network: Literal["small", "huang2023"] = Field("small", description="4 levels, or the 7 of the paper (for a GPU)")
+    symmetries: Literal[1, 2, 4] = Field(1, description="mirrored reads averaged at prediction; time grows with them")
     model: str | None = Field(None, description="a trained network to use; null trains one on the annotations")
     annotations: str | None = Field(
         None, description="to train on: (t, z, y, x) label image, 255 = unlabeled, or an annotation log"

@@ -104,12 +104,12 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
     trained: tuple[Path, ...] = ()
     if segment.model is not None:
         trained = (Path(segment.model),)
-    elif segment.method == "network" or segment.annotations is not None:
+    elif segment.method != "otsu" or segment.annotations is not None:
         model = ("model",)
         steps.append(
             Step(
                 name="train",
-                title="Train the network" if segment.method == "network" else "Find the thresholds",
+                title="Train the network" if segment.method != "otsu" else "Find the thresholds",
                 function=segmenting.train,
                 inputs=(image, *moved),
                 outputs=("model", "training.json"),
@@ -117,15 +117,16 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 parameters={
                     **marks,
                     **common,
-                    "method": segment.method,
-                    "steps": segment.steps,
+                    **segment.model_dump(include={"method", "network", "symmetries", "steps"}),
                     "rules": settings.clean.model_dump(),
                     "seed": derived_seed(settings.seed, "train"),
                 },
                 access="slice",
                 bytes_in_memory=_BASE_BYTES + 1_200_000_000,
                 bytes_on_disk=3_000_000,
-                seconds=segment.steps * _SECONDS_PER_TRAINING_STEP if segment.method == "network" else 5,
+                seconds=segment.steps * _SECONDS_PER_TRAINING_STEP * (3 if segment.method == "iterative" else 1)
+                if segment.method != "otsu"
+                else 5,
             )
         )
     steps += [
@@ -136,12 +137,12 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             inputs=(image, *model),
             outputs=("segmented.zarr", "moments.json"),
             files=trained,
-            parameters={"model": segment.model, "method": segment.method, "block": segment.block, **common},
+            parameters={**segment.model_dump(include={"model", "method", "block", "symmetries"}), **common},
             access="block",
             halo=_PATCH // 2,
             bytes_in_memory=_NETWORK_BYTES + block_voxels * (_BYTES_PER_BLOCK_VOXEL + workers * item),
             bytes_on_disk=voxels,
-            seconds=voxels / _RATES[segment.method],
+            seconds=voxels / _RATES["otsu" if segment.method == "otsu" else "network"] * segment.symmetries,
         ),
         Step(
             name="clean",
@@ -189,8 +190,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             files=(*trained, *annotated),
             parameters={
                 "interface_sigma_voxels": settings.uncertainty.interface_sigma_voxels,
-                "method": segment.method,
-                "block": segment.block,
+                **segment.model_dump(include={"method", "block", "symmetries"}),
                 **marks,
                 **common,
             },
@@ -245,7 +245,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             )
         )
     comparison = ("comparison.parquet",) if compared else ()
-    steps += [
+    steps.append(
         Step(
             name="ledger",
             title="Write the ledger",
@@ -260,7 +260,9 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             },
             bytes_in_memory=_BASE_BYTES,
             seconds=1,
-        ),
+        )
+    )
+    steps.append(
         Step(
             name="report",
             title="Write the report",
@@ -272,11 +274,17 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
             + comparison,
             outputs=("report.html", "figures"),
             files=annotated,
-            parameters={"settings": settings.model_dump(mode="json"), "image": image, **marks, **common},
+            parameters={
+                "settings": settings.model_dump(mode="json"),
+                "image": image,
+                "workflow": [{"title": step.title, "detail": ", ".join(step.outputs)} for step in steps],
+                **marks,
+                **common,
+            },
             access="slice",
             bytes_in_memory=_BASE_BYTES + 1_000_000_000,
             bytes_on_disk=20_000_000,
             seconds=40,
-        ),
-    ]
+        )
+    )
     return steps
