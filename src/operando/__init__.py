@@ -31,6 +31,7 @@ _SUBPACKAGES = (
     "report",
     "samples",
     "segmentation",
+    "tomography",
 )
 _NAMES = {
     "PhaseScheme": "operando.core.phases",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         report,
         samples,
         segmentation,
+        tomography,
     )
     from operando.core.axes import calibrate, labeled_image
     from operando.core.errors import OperandoError
@@ -74,6 +76,7 @@ __all__ = [
     "report",
     "samples",
     "segmentation",
+    "tomography",
 ]
 
 

@@ -14,7 +14,7 @@ from operando.pipeline.step import Step, derived_seed
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
 _RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6, "locate": 1e7}
-# Voxels reconstructed per second, 180 projections of 128 pixels (see docs/tomography.md).
+# Voxels reconstructed per second from about as many projections as pixels (docs/tomography.md).
 _RATES |= {"gridrec": 5e6, "fbp": 3e6, "sirt": 2e5, "cgls": 2e5}
 _SECONDS_PER_TRAINING_STEP = 0.12  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
