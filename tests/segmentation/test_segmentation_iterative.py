@@ -182,6 +182,14 @@ def test_both_kinds_of_slices_are_needed(cell):
             IterativeSegmenter(CELL, **OPTIONS).fit(cell.image, marks)
 
 
+def test_a_phase_that_only_held_out_scans_show_is_refused_before_anything_is_trained(cell):
+    marks = annotate(cell)
+    values = marks.values.copy()
+    values[[1, 3]] = np.where(values[[1, 3]] == CELL["pit"], 255, values[[1, 3]])
+    with pytest.raises(InputError, match=r"got \['pit'\] in held-out scans alone"):
+        IterativeSegmenter(CELL, **OPTIONS, validation=[2]).fit(cell.image, marks.copy(data=values))
+
+
 def test_phases_without_voids_need_no_void_model(cell):
     scheme = PhaseScheme({"electrolyte": 0, "electrode": 1})
     labels = cell.labels.copy(data=(cell.labels.values != 0).astype(np.uint8))

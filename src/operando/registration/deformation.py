@@ -57,9 +57,9 @@ def deformation(
     -----
     Each sub-volume is matched by a translation of its own, with the weights and the gradient of
     :func:`operando.registration.register`, starting from the rigid motion: displacements of up to about a voxel and a
-    half are found; those above 4 voxels, and those whose standard error is above half a voxel, are NaN. The rigid motion
-    itself is a fit to the same structure, so that the mean displacement is about zero: a cell that swells upward from a
-    fixed plane shows as half up and half down.
+    half are found; those above 4 voxels, and those whose standard error is above half a voxel, are NaN. The rigid
+    motion itself is a fit to the same structure, so that the mean displacement is about zero: a cell that swells upward
+    from a fixed plane shows as half up and half down.
 
     ``sigma`` is the scatter between cells of 8 voxels, as in :func:`operando.registration.register`.
 

@@ -16,11 +16,11 @@ _HALO = 10  # voxels read around a sub-volume: what the filters below reach
 _SLACK = 4  # voxels of the moving image beyond that, for the motion to change
 _BORDER = 4  # voxels at the edge of either image that are not trusted
 _DETECT, _PRESENT = 0.8, 4.0
-_CHANGE_SMOOTH, _CHANGE, _CHANGE_SPREAD = 2.5, 3.0, 1.5
+_CHANGE_SMOOTH, _CHANGE, _CHANGE_SPREAD = 3.0, 3.0, 1.5
 _QUIET_BLOCK, _QUIET_SHARE = 16, 0.3
 _CELL = 8  # voxels; wide against a particle and its noise
 _FLAT = 1e-5
-_OUTLYING = 2.0  # times the median
+_OUTLYING = 3.0  # times the median
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Equations:
     """Normal equations, ``normal @ step = side``, for three shifts and three rotations.
 
     ``scores`` (cell, 6) holds what each small cell of voxels would add to ``side``, less what is expected of it;
-    ``shared`` is the part of ``normal`` that both images confirm.
+    ``bend`` is the derivative of ``side`` with the step.
     """
 
     normal: np.ndarray
-    shared: np.ndarray
+    bend: np.ndarray
     side: np.ndarray
     scores: np.ndarray
     voxels: int
@@ -108,9 +108,9 @@ class Subvolume:
         first, second = _columns(own, arms), _columns(other, arms)
         # Each image with itself: more than one with the other, so that steps from afar fall short and never overshoot.
         self.normal = (first.T @ (first * weights) + second.T @ (second * weights)) / 2
-        shared = first.T @ (second * weights)
-        self.shared = (shared + shared.T) / 2
         self.form = _columns((weights * own + self._gradients(weight * self.fixed, touched)) / 2, arms)
+        bend = self.form.T @ second
+        self.bend = (bend + bend.T) / 2
         self.fixed_values = self.fixed.ravel()[touched].astype(float)
         self.places = places.astype(float)
         cells = -(-np.array(weight.shape) // _CELL)
@@ -128,7 +128,7 @@ class Subvolume:
         parts = self.form * (self.fixed_values - values)[:, None]
         scores = np.stack([np.bincount(self.cells, parts[:, k], self.cell_count) for k in range(6)], axis=1)
         # The fixed image adds nothing to the sum, apart from rounding.
-        return Equations(self.normal, self.shared, -self.form.T @ values.astype(float), scores, self.voxels)
+        return Equations(self.normal, self.bend, -self.form.T @ values.astype(float), scores, self.voxels)
 
     def _moved_back(self, values: np.ndarray, motion: np.ndarray) -> np.ndarray:
         from scipy.ndimage import affine_transform
@@ -178,7 +178,7 @@ def trusted(equations: Sequence[Equations]) -> list[Equations]:
     limit = _OUTLYING * np.median(away[used]) if used else 0.0
     weights = np.where(away > limit, (limit / np.maximum(away, 1e-30)) ** 2, 1.0)
     return [
-        Equations(one.normal * weight, one.shared * weight, one.side * weight, one.scores * weight, one.voxels)
+        Equations(one.normal * weight, one.bend * weight, one.side * weight, one.scores * weight, one.voxels)
         for one, weight in zip(equations, weights, strict=True)
     ]
 
@@ -195,12 +195,12 @@ def solve(equations: Sequence[Equations], parameters: int = 6) -> np.ndarray | N
 
 def standard_error(equations: Sequence[Equations], parameters: int = 6) -> np.ndarray:
     """Of the step, from the scatter between small cells of voxels (the infinitesimal jackknife); NaN where unknown."""
-    shared = np.asarray(sum(one.shared for one in equations))[:parameters, :parameters]
+    bend = np.asarray(sum(one.bend for one in equations))[:parameters, :parameters]
     # Less the mean of each sub-volume: that all of it would move is no scatter.
     scores = np.concatenate([_scatter(one.scores[:, :parameters]) for one in equations])
     sigma = np.full(6, np.nan)
-    if len(scores) > parameters and np.all(np.linalg.eigvalsh(shared) > 0):
-        inverse = _inverse(shared)
+    if len(scores) > parameters and np.all(np.linalg.eigvalsh(bend) > 0):
+        inverse = _inverse(bend)
         sigma[:parameters] = np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
     return sigma
 

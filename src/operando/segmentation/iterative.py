@@ -12,14 +12,20 @@ import numpy as np
 import xarray as xr
 
 from operando import learn
-from operando.core.blocks import iter_blocks
 from operando.core.errors import FileError, InputError
 from operando.core.files import written_whole
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.learn.networks import NetworkDesign
 from operando.learn.training import TrainingSettings
 from operando.segmentation.contract import not_fitted
-from operando.segmentation.hand_labels import WHOLE, HandLabels, sort_labels
+from operando.segmentation.hand_labels import (
+    WHOLE,
+    HandLabels,
+    Predict,
+    held_out_agreement,
+    labeled_voxels,
+    sort_labels,
+)
 from operando.segmentation.material import Series, gather_series
 from operando.segmentation.network import NetworkSegmenter
 from operando.segmentation.partial_models import PartialModels, labels_in, phase_groups
@@ -29,9 +35,6 @@ KIND = "operando.segmentation.IterativeSegmenter"
 _FORMAT = 1
 _REFINED = 0.5  # share of the steps that the network is refined with
 _AFTER = 0.5  # of these, once more when held-out scans are learned from too
-_JUDGED = (128, 128)  # voxels along y and x that are judged at a time
-
-Predict = Callable[[Any, tuple[slice, ...]], np.ndarray]
 _NETWORK = "network"
 
 
@@ -70,6 +73,8 @@ class IterativeSegmenter:
         ``refine``), ``trained_on``, ``hand_voxels`` and ``pseudo_voxels`` learned from, ``steps``, the last ``loss``,
         and ``held_out``: agreement on the annotated voxels of held-out scans after that stage, of which the share
         ``answered`` got a label at all.
+    network_ : NetworkSegmenter
+        The refined network, which predicts.
     metrics_ : dict
         As in :class:`NetworkSegmenter`, of the refined network on held-out scans.
     card_ : dict
@@ -106,6 +111,7 @@ class IterativeSegmenter:
     """
 
     phases_: PhaseScheme
+    network_: NetworkSegmenter
     history_: list[dict[str, Any]]
     metrics_: dict[str, Any]
     card_: dict[str, Any]
@@ -185,6 +191,14 @@ class IterativeSegmenter:
                 f"planes of which at least {WHOLE:.0%} is labeled, and {rest} elsewhere. Annotate both, or train a "
                 "NetworkSegmenter."
             )
+        taught = labeled_voxels(hand, [part.slices | part.rest for part in hand])
+        lost = [name for name in scheme if sum(part.along_z[:, scheme[name]].sum() for part in hand) > 0
+                and taught[scheme[name]] == 0]  # fmt: skip
+        if lost:
+            raise InputError(
+                f"{where}: every annotated phase must be in a scan that is not held out, got {lost} in held-out scans "
+                "alone. Annotate them in another scan, or hold out others (validation)."
+            )
         grays = [image if "t" in image.dims else image.expand_dims("t") for image in (s.image for s in material)]
         groups = phase_groups(scheme, [(part.along_z * part.slices[:, None]).sum(axis=0) for part in hand])
         refining = replace(
@@ -196,7 +210,7 @@ class IterativeSegmenter:
         self._done = 0
         self._steps = self.partial_steps * groups.models + self.training.steps + refining.steps + after
         self.phases_, self.history_ = scheme, []
-        judge = partial(_agreement, sorted(held), material, scheme)
+        judge = partial(held_out_agreement, sorted(held), material, scheme)
 
         models = PartialModels.fitted(
             grays,
@@ -292,11 +306,11 @@ class IterativeSegmenter:
         """Go on on hand-labeled cross-sections alone; held-out scans are measured on, then learned from."""
         planes = [~part.in_plane for part in hand]
         trained_on = "hand-labeled cross-sections"
-        found = _per_phase(hand, planes)
+        found = labeled_voxels(hand, planes)
         if any(found[number] == 0 for number in cross.card_["classes"]):
             # A network cannot unlearn a phase that no cross-section shows.
             planes, trained_on = [np.ones_like(part.in_plane) for part in hand], "all hand labels"
-            found = _per_phase(hand, planes)
+            found = labeled_voxels(hand, planes)
         scores: list[dict[str, Any] | None] = [None]
 
         def seen(network: NetworkSegmenter) -> None:
@@ -305,7 +319,7 @@ class IterativeSegmenter:
                 self.validated(network)
 
         marks = [part.where(chosen) for part, chosen in zip(hand, planes, strict=True)]
-        self._network = NetworkSegmenter(
+        self.network_ = NetworkSegmenter(
             self.phases_,
             **self.options,
             training=settings,
@@ -319,11 +333,11 @@ class IterativeSegmenter:
             trained_on,
             int(found.sum()),
             steps=settings.steps,
-            loss=self._network.history_[-1]["loss"],
+            loss=self.network_.history_[-1]["loss"],
             held_out=scores[-1],
         )
-        self.metrics_ = self._network.metrics_
-        self.card_ = {**self._network.card_, "history": self.history_}
+        self.metrics_ = self.network_.metrics_
+        self.card_ = {**self.network_.card_, "history": self.history_}
 
     def _tell(
         self,
@@ -351,9 +365,9 @@ class IterativeSegmenter:
         return self._refined().predict_probability(image)
 
     def _refined(self) -> NetworkSegmenter:
-        if not hasattr(self, "_network"):
+        if not hasattr(self, "network_"):
             raise not_fitted("IterativeSegmenter")
-        return self._network
+        return self.network_
 
     def save(self, path: str | Path) -> None:
         """Write a folder with ``card.json`` and the refined network in ``network``."""
@@ -378,38 +392,7 @@ class IterativeSegmenter:
             )
         network = NetworkSegmenter.load(Path(path) / _NETWORK, block=block, device=device)
         segmenter = cls(network.phases_, network=network.network, block=block, device=device, seed=network.seed)
-        segmenter._network, segmenter.phases_ = network, network.phases_
+        segmenter.network_, segmenter.phases_ = network, network.phases_
         segmenter.history_, segmenter.metrics_ = card["history"], network.metrics_
         segmenter.card_ = {**network.card_, "history": card["history"]}
         return segmenter
-
-
-def _agreement(
-    held: Sequence[tuple[int, int]], material: Sequence[Series], phases: PhaseScheme, predict: Predict
-) -> dict[str, Any] | None:
-    """Agreement with all annotations of held-out scans; None where there are none."""
-    if not held:
-        return None
-    confusion = np.zeros((len(phases), len(phases) + 1), np.int64)
-    asked = answered = 0
-    for number, scan in held:
-        gray, marks = material[number].gray[scan], material[number].marks[scan]
-        for block in iter_blocks(gray.shape, (gray.shape[0], *_JUDGED)):
-            told = np.asarray(marks[block.core])
-            known = np.nonzero(told != UNLABELED)
-            if known[0].size == 0:
-                continue
-            inside = tuple(slice(int(k.min()), int(k.max()) + 1) for k in known)
-            core = tuple(slice(c.start + i.start, c.start + i.stop) for c, i in zip(block.core, inside, strict=True))
-            found = predict(gray, core)
-            # What the partial models leave open is no label.
-            sure = np.where(found == UNLABELED, np.uint8(UNLABELED), told[inside])
-            answered += int((sure != UNLABELED).sum())
-            asked += int(known[0].size)
-            confusion += learn.confusion_matrix(found, sure, ids=phases.ids)
-    return {**learn.summary(confusion, phases), "answered": answered / max(asked, 1)}
-
-
-def _per_phase(hand: Sequence[HandLabels], planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Voxels of each label (255,) in the chosen planes (t, z) of every series."""
-    return np.sum([part.voxels(chosen) for part, chosen in zip(hand, planes, strict=True)], axis=0)

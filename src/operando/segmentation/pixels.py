@@ -29,11 +29,11 @@ from operando.segmentation.contract import (
 from operando.segmentation.features import SCALES, feature_halo, feature_names, features
 from operando.segmentation.fitted import Scale, scan_scale, softmax
 from operando.segmentation.forest import Forest, grow_forest
+from operando.segmentation.strokes import draw_samples
 
 KIND = "operando.segmentation.PixelClassifier"
 _FORMAT = 1
 _THICK = 8  # voxels along z from which an image is a volume, with features along z too
-_READ = (64, 512, 512)  # annotations are read, and strokes told apart, in blocks of this size
 _TREES = "trees.npz"
 _BLOCK = (32, 256, 256)
 # How far the shares of the phases among the annotated voxels are believed, from 0 (all alike) to 1. Held-out strokes
@@ -170,7 +170,7 @@ class PixelClassifier:
         series, marks = as_series(image), as_series(marks_image)
         counts = label_counts(marks_image, where=where)
         ids = sorted(number for number in scheme.ids if counts[number])
-        places, labels, strokes = self._drawn(marks, ids)
+        places, labels, strokes = draw_samples(marks, ids, limit=self.samples, seed=self.seed)
         classes = np.searchsorted(ids, labels)
         shares = counts[ids] / counts[ids].sum()
         self._volume = series.shape[1] >= _THICK
@@ -220,30 +220,6 @@ class PixelClassifier:
             "versions": versions(),
         }
         return self
-
-    def _drawn(self, marks: Any, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places (n, 4) of annotated voxels, their labels and the strokes they belong to; as many of each phase."""
-        import cc3d
-
-        rng = np.random.default_rng([self.seed, 1])
-        each = max(1, self.samples // len(ids))
-        places, labels, strokes = [], [], []
-        count = 0
-        for block in iter_blocks(marks.shape, (1, *_READ)):
-            told = np.asarray(marks[block.core])[0]
-            # Label 0 is background to cc3d: no phase may be 0, and unlabeled must be.
-            pieces = cc3d.connected_components(told + np.uint8(1), connectivity=26)
-            for number in ids:
-                inside = _thinned(np.flatnonzero(told == number), each, rng)
-                at = np.stack(np.unravel_index(inside, told.shape), axis=1)
-                at += [part.start for part in block.core[1:]]
-                places.append(np.column_stack([np.full(len(at), block.core[0].start), at]))
-                labels.append(np.full(len(at), number))
-                strokes.append(pieces.ravel()[inside].astype(np.int64) + count)
-            count += int(pieces.max())
-        where, told, stroke = np.concatenate(places), np.concatenate(labels), np.concatenate(strokes)
-        kept = np.sort(np.concatenate([_thinned(np.flatnonzero(told == number), each, rng) for number in ids]))
-        return where[kept], told[kept], stroke[kept]
 
     def _sampled(self, series: Any, places: np.ndarray) -> np.ndarray:
         """Features (n, feature) of voxels at ``places`` (n, 4)."""
@@ -444,8 +420,3 @@ class PixelClassifier:
             ) from error
         classifier.phases_, classifier.metrics_, classifier.card_ = phases, dict(card["metrics"]), card
         return classifier
-
-
-def _thinned(places: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    """At most ``limit`` of the places, at random."""
-    return places if places.size <= limit else rng.choice(places, size=limit, replace=False)
