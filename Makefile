@@ -38,9 +38,9 @@ readme: $(VENV)/.ready
 wheel: $(VENV)/.ready
 	$(BIN)/python tests/smoke_wheel.py
 
-# The real cell of the data folder (OPERANDO_DATA, or ../shared/data).
+# Real images of the data folder (OPERANDO_DATA, or ../shared/data).
 real: $(VENV)/.ready
-	$(BIN)/operando run examples/cylindrical-cell.yaml
+	for recipe in cylindrical-cell micrograph cell-21700; do $(BIN)/operando run examples/$$recipe.yaml || exit 1; done
 
 benchmarks: $(VENV)/.ready
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

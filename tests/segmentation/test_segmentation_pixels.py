@@ -116,17 +116,32 @@ def test_a_class_of_one_group_is_in_every_tree_and_cannot_be_held_out():
 
 
 def test_trees_that_lead_outside_the_forest_are_refused():
-    values = np.array([[0.0], [1.0]] * 10, np.float32)
+    values = np.linspace(0, 1, 20, dtype=np.float32)[:, None]
     forest, _ = grow_forest(values, np.array([0, 1] * 10), np.arange(20), count=2, smallest=1)
-    arrays = forest.arrays()
-    again = Forest.from_arrays(arrays, trees=forest.trees, features=1, classes=2)
+    arrays, trees = forest.arrays(), len(forest.root)
+    again = Forest.from_arrays(arrays, trees=trees, features=1, classes=2)
     np.testing.assert_array_equal(again.chances(values), forest.chances(values))
     inner = int(np.flatnonzero(forest.feature >= 0)[0])
-    for name, value in (("child", 10**6), ("child", 0), ("feature", 7)):
+    for name, wrong in (("below", inner), ("above", forest.feature.size), ("feature", 1), ("root", -1)):
         broken = {**arrays, name: arrays[name].copy()}
-        broken[name][inner] = value
-        with pytest.raises(InputError, match="nodes do not make"):
-            Forest.from_arrays(broken, trees=forest.trees, features=1, classes=2)
+        broken[name][0 if name == "root" else inner] = wrong
+        with pytest.raises(InputError, match="do not make"):
+            Forest.from_arrays(broken, trees=trees, features=1, classes=2)
+    with pytest.raises(InputError, match="'below' is missing"):
+        Forest.from_arrays({k: v for k, v in arrays.items() if k != "below"}, trees=trees, features=1, classes=2)
+
+
+def test_arrays_say_of_a_sample_what_the_library_says():
+    from sklearn.tree import ExtraTreeClassifier
+
+    from operando.segmentation.forest import _arrays_of
+
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(400, 5)).astype(np.float32)
+    classes = (values[:, 0] * values[:, 1] > 0).astype(int) + 2 * (values[:, 2] > 1)  # class 1 may be absent above
+    grown = ExtraTreeClassifier(min_samples_leaf=3, random_state=0).fit(values, classes)
+    forest = Forest(**_arrays_of(grown, 4, 0))
+    np.testing.assert_allclose(forest.chances(values)[:, grown.classes_], grown.predict_proba(values), atol=1e-6)
 
 
 def test_it_is_a_segmenter(fitted):

@@ -1,42 +1,42 @@
-"""Extremely randomized trees: a classifier for a few hundred labeled voxels, grown and read with NumPy alone."""
+"""Extremely randomized trees of scikit-learn, each grown on its own draw of strokes and kept as plain arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 
-from operando.core.errors import InputError
+from operando.core.errors import InputError, require
 
-_DEEPEST = 32
 _ROWS = 1 << 16  # samples read at a time
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees as flat arrays, one entry per node; the children of a node stand side by side.
+    """Trees as flat arrays, one entry per node: a model file holds these, and nothing in it is executed.
 
     Parameters
     ----------
+    root : ndarray of int32, (tree,)
+        First node of each tree.
     feature : ndarray of int16, (node,)
         Feature that a node asks for; -1 for a leaf.
-    threshold : ndarray of float32, (node,)
-        A sample that is not below it goes to the second child.
-    child : ndarray of int32, (node,)
-        First child; a leaf is its own.
+    threshold : ndarray of float64, (node,)
+        A sample that is above it goes to ``above``, any other to ``below``.
+    below, above : ndarray of int32, (node,)
+        Children; a leaf is its own.
     chance : ndarray of float32, (node, class)
-        Share of each class in a leaf.
-    trees : int
-        The first ``trees`` nodes are the roots.
+        Share of each class.
     """
 
+    root: np.ndarray
     feature: np.ndarray
     threshold: np.ndarray
-    child: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
     chance: np.ndarray
-    trees: int
 
     def chances(self, features: np.ndarray) -> np.ndarray:
         """Mean share of each class over the trees.
@@ -51,37 +51,33 @@ class Forest:
 
         Notes
         -----
-        About 0.1 us per sample, tree and level. Holds ``4 * (feature + 3 * class)`` bytes for 65,536 samples.
+        Holds ``4 * (feature + 3 * class)`` bytes for 65,536 samples.
         """
         out = np.empty((len(features), self.chance.shape[1]), np.float32)
         for start in range(0, len(features), _ROWS):
             part = np.ascontiguousarray(features[start : start + _ROWS], dtype=np.float32)
             total = np.zeros((len(part), self.chance.shape[1]), np.float32)
-            for tree in range(self.trees):
-                total += self.chance[self._leaves(part, tree)]
-            out[start : start + _ROWS] = total / self.trees
+            for root in self.root.tolist():
+                total += self.chance[self._leaves(part, root)]
+            out[start : start + _ROWS] = total / len(self.root)
         return out
 
-    def leaf_chances(self, features: np.ndarray, tree: int) -> np.ndarray:
-        """Share of each class (n, class) according to one tree."""
-        return np.asarray(self.chance[self._leaves(np.ascontiguousarray(features, dtype=np.float32), tree)])
-
-    def _leaves(self, features: np.ndarray, tree: int) -> np.ndarray:
+    def _leaves(self, features: np.ndarray, root: int) -> np.ndarray:
         count, width = features.shape
         flat = features.ravel()
-        at = np.full(count, tree, np.int32)
-        going = np.arange(count) if self.feature[tree] >= 0 else np.zeros(0, np.int64)
+        at = np.full(count, root, np.int32)
+        going = np.arange(count) if self.feature[root] >= 0 else np.zeros(0, np.int64)
         while going.size:
             node = at[going]
-            above = flat[going * width + self.feature[node]] >= self.threshold[node]
-            node = self.child[node] + above
+            higher = flat[going * width + self.feature[node]] > self.threshold[node]
+            node = np.where(higher, self.above[node], self.below[node])
             at[going] = node
             going = going[self.feature[node] >= 0]
         return at
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays, for a file."""
-        return {"feature": self.feature, "threshold": self.threshold, "child": self.child, "chance": self.chance}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any], *, trees: int, features: int, classes: int) -> Self:
@@ -93,29 +89,25 @@ class Forest:
             Where an array is absent or points outside the forest.
         """
         try:
-            feature = np.asarray(arrays["feature"], np.int16)
-            threshold = np.asarray(arrays["threshold"], np.float32)
-            child = np.asarray(arrays["child"], np.int32)
-            chance = np.asarray(arrays["chance"], np.float32)
+            forest = cls(*(np.asarray(arrays[field.name]) for field in fields(cls)))
         except KeyError as error:
             raise InputError(f"Forest: the array {error} is missing. Save the model again.") from error
-        nodes = feature.size
-        inner = np.flatnonzero(feature >= 0)
+        nodes = forest.feature.size
+        inner = np.flatnonzero(forest.feature >= 0) if forest.feature.ndim == 1 else np.zeros(0, int)
+        flat = (forest.feature, forest.threshold, forest.below, forest.above)
         if (
-            not 1 <= trees <= nodes
-            or feature.shape != (nodes,)
-            or threshold.shape != (nodes,)
-            or child.shape != (nodes,)
-            or chance.shape != (nodes, classes)
-            or feature.min() < -1
-            or feature.max() >= features
+            any(one.shape != (nodes,) for one in flat)
+            or forest.root.shape != (trees,)
+            or forest.chance.shape != (nodes, classes)
+            or not all(one.dtype.kind == "i" for one in (forest.root, forest.feature, forest.below, forest.above))
+            or not np.all((forest.root >= 0) & (forest.root < nodes))
+            or not np.all((forest.feature >= -1) & (forest.feature < features))
             # Children come after their parents, so that every walk ends.
-            or np.any(child[inner] <= inner)
-            or np.any(child[inner] + 1 >= nodes)
-            or not np.all(np.isfinite(chance))
+            or not all(np.all((one[inner] > inner) & (one[inner] < nodes)) for one in (forest.below, forest.above))
+            or not np.all(np.isfinite(forest.chance))
         ):
             raise InputError(f"Forest: the {nodes} nodes do not make {trees} trees. Save the model again.")
-        return cls(feature, threshold, child, chance, trees)
+        return forest
 
 
 def grow_forest(
@@ -125,7 +117,6 @@ def grow_forest(
     *,
     count: int,
     trees: int = 100,
-    tried: int | None = None,
     smallest: int = 5,
     seed: int = 0,
 ) -> tuple[Forest, np.ndarray]:
@@ -141,8 +132,6 @@ def grow_forest(
     count : int
         Classes.
     trees : int
-    tried : int, optional
-        Features that compete for each node; default a third of them.
     smallest : int
         Samples in a leaf, at least.
     seed : int
@@ -158,14 +147,15 @@ def grow_forest(
     ------
     InputError
         Where there are no samples or a size is not positive.
+    MissingDependency
+        Without scikit-learn.
 
     Notes
     -----
-    A node draws ``tried`` features and one random threshold for each between the smallest and the
-    largest value it holds, and keeps the one with the least Gini impurity (Geurts, Ernst and Wehenkel
-    2006). Each tree draws as many strokes of every class as there are, with replacement, so that a
+    ``sklearn.tree.ExtraTreeClassifier`` with a third of the features competing for each node (Geurts, Ernst and
+    Wehenkel 2006). Each tree draws as many strokes of every class as there are, with replacement, so that a
     long stroke cannot decide alone; a class with a single stroke is in every tree. Every class weighs the
-    same. All trees grow at once, level by level: about ``12 * tried * n * trees`` steps a level.
+    same. scikit-learn's own forests draw samples, of which neighbors are almost copies.
 
     Examples
     --------
@@ -181,21 +171,25 @@ def grow_forest(
             f"grow_forest: samples, trees and a smallest leaf of at least 1 are needed, got {len(features)} samples, "
             f"{trees} trees and {smallest}. The defaults are 100 and 5."
         )
+    tree_module = require("sklearn.tree", extra="learn", purpose="A forest")
     rng = np.random.default_rng(seed)
-    width = features.shape[1]
-    tried = max(1, width // 3) if tried is None else min(tried, width)
     drawn = _draw_groups(classes, groups, trees, rng)
-    tree, sample = np.nonzero(drawn)
-    weight = drawn[tree, sample].astype(np.float64)
-    total = np.bincount(tree * count + classes[sample], weights=weight, minlength=trees * count)
-    weight /= total[tree * count + classes[sample]]
-    forest = _grown(features, classes, tree, sample, weight, count, trees, tried, smallest, rng)
-    unseen = np.zeros((len(features), count), np.float64)
-    votes = np.zeros(len(features))
-    for number in range(trees):
-        absent = np.flatnonzero(drawn[number] == 0)
-        unseen[absent] += forest.leaf_chances(features[absent], number)
-        votes[absent] += 1
+    parts: list[dict[str, np.ndarray]] = []
+    unseen, votes, nodes = np.zeros((len(features), count)), np.zeros(len(features)), 0
+    for times in drawn:
+        seen = np.flatnonzero(times)
+        weight = times[seen] / np.bincount(classes[seen], weights=times[seen], minlength=count)[classes[seen]]
+        grown = tree_module.ExtraTreeClassifier(
+            max_features=1 / 3, min_samples_leaf=smallest, random_state=int(rng.integers(2**31))
+        ).fit(features[seen], classes[seen], sample_weight=weight)
+        part = _arrays_of(grown, count, nodes)
+        parts.append(part)
+        nodes += part["feature"].size
+        absent = np.flatnonzero(times == 0)
+        if absent.size:
+            unseen[np.ix_(absent, grown.classes_)] += grown.predict_proba(features[absent])
+            votes[absent] += 1
+    forest = Forest(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     with np.errstate(invalid="ignore"):
         return forest, (unseen / votes[:, None]).astype(np.float32)
 
@@ -210,85 +204,19 @@ def _draw_groups(classes: np.ndarray, groups: np.ndarray, trees: int, rng: np.ra
     return times[:, place]
 
 
-def _grown(
-    features: np.ndarray,
-    classes: np.ndarray,
-    tree: np.ndarray,
-    sample: np.ndarray,
-    weight: np.ndarray,
-    count: int,
-    trees: int,
-    tried: int,
-    smallest: int,
-    rng: np.random.Generator,
-) -> Forest:
-    parts: list[tuple[np.ndarray, ...]] = []
-    node, nodes, first = tree.astype(np.int64), trees, 0  # nodes are numbered within the level
-    for _ in range(_DEEPEST):
-        shares = np.bincount(node * count + classes[sample], weights=weight, minlength=nodes * count)
-        shares = shares.reshape(nodes, count)
-        size = np.bincount(node, minlength=nodes)
-        open_ = (size >= 2 * smallest) & ((shares > 0).sum(axis=1) > 1)
-        feature, threshold = np.full(nodes, -1, np.int16), np.zeros(nodes, np.float32)
-        keep = open_[node]
-        node, sample, weight = node[keep], sample[keep], weight[keep]
-        if node.size:
-            order = np.argsort(node, kind="stable")
-            node, sample, weight = node[order], sample[order], weight[order]
-            best = np.full(nodes, np.inf)
-            starts = np.flatnonzero(np.diff(node, prepend=-1))
-            present = node[starts]
-            for candidate in _candidates(present.size, features.shape[1], tried, rng):
-                asked = np.zeros(nodes, np.int64)
-                asked[present] = candidate
-                values = features[sample, asked[node]]
-                low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-                cut = np.zeros(nodes, np.float32)
-                cut[present] = low + (high - low) * rng.random(present.size, dtype=np.float32)
-                side = values >= cut[node]
-                impurity, least = _impurity(2 * node + side, classes[sample], weight, nodes, count)
-                better = (impurity < best) & (least >= smallest) & open_
-                best[better], feature[better] = impurity[better], asked[better]
-                threshold[better] = cut[better]
-        split = feature >= 0
-        place = np.cumsum(split) - 1
-        child = np.where(split, first + nodes + 2 * place, first + np.arange(nodes)).astype(np.int32)
-        parts.append((feature, threshold, child, (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)))
-        keep = split[node] if node.size else np.zeros(0, bool)
-        node, sample, weight = node[keep], sample[keep], weight[keep]
-        if node.size == 0:
-            break
-        above = features[sample, feature[node]] >= threshold[node]
-        first += nodes
-        nodes = 2 * int(split.sum())
-        node = 2 * place[node] + above
-    else:
-        nodes_left = np.arange(first, first + nodes, dtype=np.int32)
-        shares = np.bincount(node * count + classes[sample], weights=weight, minlength=nodes * count)
-        shares = shares.reshape(nodes, count)
-        parts.append(
-            (
-                np.full(nodes, -1, np.int16),
-                np.zeros(nodes, np.float32),
-                nodes_left,
-                (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32),
-            )
-        )
-    feature, threshold, child, chance = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Forest(feature, threshold, child, chance, trees)
-
-
-def _candidates(nodes: int, width: int, tried: int, rng: np.random.Generator) -> np.ndarray:
-    """Features (tried, node) drawn without replacement for every node."""
-    return np.argsort(rng.random((nodes, width)), axis=1)[:, :tried].T
-
-
-def _impurity(
-    side: np.ndarray, classes: np.ndarray, weight: np.ndarray, nodes: int, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gini impurity of a split of every node, times its weight, and the samples on its smaller side."""
-    held = np.bincount(side * count + classes, weights=weight, minlength=2 * nodes * count).reshape(nodes, 2, count)
-    total = held.sum(axis=2)
-    pure = np.divide((held**2).sum(axis=2), total, out=np.zeros_like(total), where=total > 0)
-    sizes = np.bincount(side, minlength=2 * nodes).reshape(nodes, 2)
-    return (total - pure).sum(axis=1), sizes.min(axis=1)
+def _arrays_of(grown: Any, count: int, first: int) -> dict[str, np.ndarray]:
+    """A tree of scikit-learn as the arrays of :class:`Forest`, its nodes numbered from ``first``."""
+    tree = grown.tree_
+    leaf = tree.children_left < 0
+    own = np.arange(first, first + tree.node_count)
+    chance = np.zeros((tree.node_count, count), np.float32)
+    held = tree.value[:, 0, :]
+    chance[:, grown.classes_] = held / held.sum(axis=1, keepdims=True)
+    return {
+        "root": np.array([first], np.int32),
+        "feature": np.where(leaf, -1, tree.feature).astype(np.int16),
+        "threshold": np.where(leaf, 0.0, tree.threshold),
+        "below": np.where(leaf, own, tree.children_left + first).astype(np.int32),
+        "above": np.where(leaf, own, tree.children_right + first).astype(np.int32),
+        "chance": chance,
+    }

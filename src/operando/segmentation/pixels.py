@@ -60,7 +60,7 @@ class PixelClassifier:
     block : three ints
         Largest block (z, y, x) in voxels that is predicted at a time.
     seed : int
-        Of the forest. Same seed and data give the same labels on every machine.
+        Of the forest. Same seed, data and version of scikit-learn give the same labels.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class PixelClassifier:
     whoever draws strokes knows roughly what is rare. The temperature is fitted on unseen strokes and never makes
     probabilities surer, because strokes keep away from borders.
 
-    It learns in seconds from what would leave a network guessing, and needs no torch. It knows no place and no
+    It learns in seconds from what would leave a network guessing. It knows no place and no
     shape beyond its largest scale, so it cannot tell deposited from redeposited lithium; it reads about
     0.2 million voxels a second on one core. Once whole slices are labeled, train a network.
 
