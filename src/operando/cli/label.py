@@ -248,7 +248,9 @@ def _image(text: str) -> tuple[Any, Any]:
         from operando.pipeline.cell_ct.inputs import open_series
 
         settings, _ = _series(_loaded(path), path)
-        whole = settings.inputs.model_copy(update={"region": {}})
+        # Images are labeled as they are given, not as the recipe turns and cuts them.
+        as_given = {} if settings.inputs.projections is not None else {"electrode_normal": "z"}
+        whole = settings.inputs.model_copy(update={"region": {}, **as_given})
         return open_series(whole), PhaseScheme(settings.cell.phases)
     return io.open_image(text), CELL
 

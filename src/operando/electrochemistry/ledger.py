@@ -93,8 +93,8 @@ def ledger(
 
     .. math:: \\sigma_{ij}^2 = \\sigma_i^2 + \\sigma_j^2 - 2 s_i s_j
 
-    Sides count as independent. Errors of the charge are taken as common to all intervals (a wrong gain of the
-    cycler): they add up linearly. The porosity that closes a half cycle is
+    Sides count as independent. Errors of the charge are taken as common to all intervals and add up linearly, for
+    either direction of the current: a bound from above, since a wrong gain cancels over a whole cycle. The porosity that closes a half cycle is
 
     .. math:: \\varepsilon = (V_\\mathrm{gain} - V_\\mathrm{Faraday}) / V_\\mathrm{deposit}
 
@@ -208,7 +208,9 @@ class _Known:
         total = self._sigma.values.astype(float)
         result = np.zeros_like(total)
         if self._common is not None:
-            common = self._common.sel(component=self._sigma.component).values.astype(float)
+            # What no common part is known of has none.
+            own = self._sigma.component.values
+            common = self._common.reindex(component=own, fill_value=0.0).values.astype(float)
             product = total[1:] * total[:-1]
             np.divide(common[1:] * common[:-1], product, out=result[1:], where=product > 0)
         return self._sigma.copy(data=result)

@@ -87,8 +87,8 @@ def segmentation_sigma(
     .. math:: s^2 = (c B)^2, \\quad r^2 = n v B + (q B)^2, \\quad
               \\sigma^2 = s^2 + r^2, \\quad \\mathrm{corr}_{i,i-1} = s_i s_{i-1} / (\\sigma_i \\sigma_{i-1})
 
-    Without ``moments``, with A the surface (:func:`interface_area`), :math:`\\delta` and :math:`\rho` the common and
-    the random shift of ``interface``: :math:`s = A \\delta`, :math:`r = A \rho`, and the sides are judged by the shift
+    Without ``moments``, with A the surface (:func:`interface_area`), :math:`\\delta` and :math:`\\rho` the common and
+    the random shift of ``interface``: :math:`s = A \\delta`, :math:`r = A \\rho`, and the sides are judged by the shift
     of all lithium together.
 
     Errors that are common to all scans (s) cancel in the difference of two scans, random ones do not:

@@ -16,6 +16,7 @@ from operando.core.files import written_whole
 from operando.core.phases import CELL
 
 _SHAPE = (96, 128, 128)
+_VOXEL_UM = 1.33
 _SLICES = 3  # annotated cross-sections per scan and direction
 
 
@@ -49,7 +50,7 @@ def write_demo(
     if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
         stamp.unlink(missing_ok=True)
         say(f"Simulating a Li | polymer | Li cell: {scans} scans of {' x '.join(map(str, _SHAPE))} voxels")
-        sample = samples.symmetric_cell(_SHAPE, scans=scans, seed=seed)
+        sample = samples.symmetric_cell(_SHAPE, scans=scans, seed=seed, voxel_size_um=_VOXEL_UM)
         annotated = annotated_scans(scans)
         rng = np.random.default_rng(seed)
         marks = None
@@ -80,6 +81,8 @@ def write_demo(
         "output": "run",
         "seed": seed,
         "inputs": {"images": "cell/image.zarr", "cycler": "cell/cycler.csv", "simulated": True},
+        # The current is that of the whole simulated field; registered scans show a little less of it.
+        "cell": {"active_area_cm2": round(_SHAPE[1] * _SHAPE[2] * _VOXEL_UM**2 * 1e-8, 12)},
         "registration": {"method": "rigid"},
         # The simulation labels the cell, which stands still in the frame of the first scan.
         "segment": {"annotations": "cell/annotations.zarr", "annotations_frame": "reference"},

@@ -15,7 +15,8 @@ from operando.registration.transform import RigidTransform, nearest_rigid
 
 _COARSE, _FINE = 1.5, 0.3  # voxels of smoothing: what is aligned to half a voxel is seen, then what to a hundredth
 _COARSE_COUNT = 9
-_ROUNDS, _STEPS, _SETTLED = 3, 4, 0.003
+_ROUNDS, _STEPS = 3, 4
+_COARSE_SETTLED, _SETTLED = 0.05, 0.003  # voxels
 
 
 def register(
@@ -102,8 +103,8 @@ def register(
     start = consensus(maps, np.array([pair.center_of(box) for box in boxes]), pair.steps, lags, where)
     # A few that correlate best are enough to come close.
     telling = np.argsort([-one.max() for one in maps], kind="stable")[:_COARSE_COUNT]
-    start, _ = refine(pair, [boxes[k] for k in sorted(telling)], start, smooth=_COARSE)
-    motion, equations = refine(pair, boxes, start, smooth=_FINE)
+    start, _ = refine(pair, [boxes[k] for k in sorted(telling)], start, smooth=_COARSE, settled=_COARSE_SETTLED)
+    motion, equations = refine(pair, boxes, start, smooth=_FINE, settled=_SETTLED)
     sigma = standard_error(equations)
     return RigidTransform(
         nearest_rigid(pair.to_matrix(motion)),
@@ -116,7 +117,9 @@ def register(
     )
 
 
-def refine(pair: Pair, boxes: Sequence[Box], start: np.ndarray, *, smooth: float) -> tuple[np.ndarray, list[Equations]]:
+def refine(
+    pair: Pair, boxes: Sequence[Box], start: np.ndarray, *, smooth: float, settled: float
+) -> tuple[np.ndarray, list[Equations]]:
     """Gauss-Newton steps on all sub-volumes at once; the voxels that count are chosen anew in every round."""
     read = in_threads(lambda box: Subvolume(pair, box, start, smooth), boxes)
     motion, equations = start, list[Equations]()
@@ -133,8 +136,8 @@ def refine(pair: Pair, boxes: Sequence[Box], start: np.ndarray, *, smooth: float
                     "Register scans that are closer in time, or check that they show the same sample."
                 )
             motion = motion @ as_motion(step)
-            if pair.reach(as_motion(step)) < _SETTLED:
+            if pair.reach(as_motion(step)) < settled:
                 break
-        if pair.reach(np.linalg.inv(before) @ motion) < 3 * _SETTLED:
+        if pair.reach(np.linalg.inv(before) @ motion) < 3 * settled:
             break
     return motion, equations

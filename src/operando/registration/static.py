@@ -62,7 +62,11 @@ class Subvolume:
         sigma = only_along(pair.shape, _CHANGE_SMOOTH)
         self.fixed, self.moving = detail(first, smooth), detail(second, smooth)
         self.fixed_smooth, self.moving_smooth = (gaussian_filter(image, sigma, truncate=3) for image in (first, second))
-        self.spline = spline_filter(self.moving, order=3, output=np.float32, mode="mirror")
+        # Between voxels of what is smooth already a straight line will do.
+        self.order = 3 if smooth < 1 else 1
+        self.spline = self.moving
+        if self.order == 3:
+            self.spline = spline_filter(self.moving, order=3, output=np.float32, mode="mirror")
 
     def change(self, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Difference of the smoothed images, and median and robust spread of each small block of it."""
@@ -124,7 +128,7 @@ class Subvolume:
 
         matrix = self.pair.in_voxels(motion)
         at = matrix[:3, :3] @ self.places.T + (matrix[:3, 3] - self.seen_from)[:, None]
-        values = map_coordinates(self.spline, at, order=3, mode="mirror", prefilter=False, output=np.float32)
+        values = map_coordinates(self.spline, at, order=self.order, mode="mirror", prefilter=False, output=np.float32)
         parts = self.form * (self.fixed_values - values)[:, None]
         scores = np.stack([np.bincount(self.cells, parts[:, k], self.cell_count) for k in range(6)], axis=1)
         # The fixed image adds nothing to the sum, apart from rounding.

@@ -149,13 +149,15 @@ def deform(task: Task) -> None:
     still = registration.RigidTransform(np.eye(4))
     spread = np.unique(np.linspace(0, last, _DEFORMED + 1).round().astype(int))
     scans = [int(scan) for scan in spread if scan != reference][:_DEFORMED]
-    found = []
+    found, sigmas = [], []
     for number, scan in enumerate(scans):
         task.progress(number, len(scans))
         one = registration.deformation(registered.isel(t=reference), registered.isel(t=scan), still)
+        sigmas.append(one["sigma"].values)
         found.append(one.drop_vars(["sigma", "t"], errors="ignore"))
-    series = xr.concat(found, dim=registered["t"].isel(t=scans))
-    series = series.assign_attrs(found[0].attrs, simulated=bool(registered.attrs.get("simulated", False)))
+    series = xr.concat(found, dim=registered["t"].isel(t=scans)).assign_attrs(found[0].attrs)
+    typical = float(np.nanmedian(sigmas)) if np.isfinite(sigmas).any() else None
+    series.attrs |= {"sigma": typical, "simulated": bool(registered.attrs.get("simulated", False))}
     write_image(task, "deformation.zarr", series.astype(np.float32), labels=False)
 
 
@@ -202,7 +204,14 @@ def labels_on_grid(task: Task, path: str, *, key: str, frame: str = "scans") -> 
     if frame == "reference":
         like = open_series(inputs)
         labels = open_labels(path, inputs, key=key, sizes=[dict(like.sizes), dict(like.isel(field).sizes)])
-        return (labels.isel(field) if labels.sizes == like.sizes else labels).assign_attrs(phases=phases)
+        if labels.sizes != like.sizes:
+            return labels.assign_attrs(phases=phases)
+        labels = labels.assign_attrs(phases=phases)
+        if known["leveling"] is not None:
+            # The whole grid is that of the reference as recorded: what was cut to the common field is level already.
+            matrices = [known["leveling"]["matrix"]] * labels.sizes["t"]
+            labels = registration.apply_motion(labels, _motion_of(matrices, known["units"]))
+        return labels.isel(field)
     labels = open_labels(path, inputs, key=key).assign_attrs(phases=phases)
     return registration.apply_motion(labels, _motion_of(known["motion"], known["units"])).isel(field)
 

@@ -71,7 +71,9 @@ def _images(inputs: Inputs) -> list[xr.DataArray]:
                 f"{path}: images of a cell have the dims ([t], z, y, x), got {tuple(part.dims)}. "
                 "Name the axes with: operando convert --dims t,z,y,x"
             )
-        parts.append(part if "t" in dims else part.expand_dims("t"))
+        part = part if "t" in dims else part.expand_dims("t")
+        # Times of single files are on no common clock.
+        parts.append(part if len(image_paths(inputs)) == 1 else part.drop_vars("t", errors="ignore"))
     first = parts[0]
     for path, part in zip(image_paths(inputs), parts, strict=True):
         if not _alike(spacing(part, where="inputs.voxel_size_um"), spacing(first)):
@@ -130,7 +132,11 @@ def _unmade(inputs: Inputs) -> list[xr.DataArray]:
 def open_projections(path: str, inputs: Inputs) -> xr.Dataset:
     """Projections of one file with the frames that correct them; the voxel size of the recipe replaces the file's."""
     size = inputs.voxel_size_um
-    return io.open_projections(path, pixel_size_um=size if isinstance(size, float) else None)
+    if isinstance(size, list):
+        raise InputError(
+            f"inputs.voxel_size_um: projections have square pixels and make cubic voxels, got {size}. Give one number."
+        )
+    return io.open_projections(path, pixel_size_um=size)
 
 
 def along_z(image: xr.DataArray, normal: str) -> xr.DataArray:
@@ -244,7 +250,7 @@ def faults(settings: CellCT) -> list[str]:
         if path is not None and series is not None and frame == "scans":
             attempt(key, lambda path=path, key=key: open_labels(path, inputs, key=key))  # type: ignore[misc]
         elif path is not None:
-            attempt(key, lambda path=path: io.describe(path))  # type: ignore[misc]
+            attempt(key, lambda path=path: io.open_annotations(path) if is_log(path) else io.describe(path))  # type: ignore[misc]
     if series is not None:
         scans = series.sizes["t"]
         asked = {"registration.reference": [settings.registration.reference]}
@@ -255,6 +261,15 @@ def faults(settings: CellCT) -> list[str]:
             for number in numbers
             if not 0 <= number < scans
         ]
+    if series is not None and settings.cell.active_area_cm2 is not None:
+        step = spacing(series)
+        seen = 1e-8 * step["y"] * step["x"] * series.sizes["y"] * series.sizes["x"]
+        if seen > 1.001 * settings.cell.active_area_cm2:
+            found.append(
+                f"cell.active_area_cm2: it must be at least the field of view, {seen:.3g} cm2, which cannot take more "
+                f"than all of the current, got {settings.cell.active_area_cm2:g}. Correct it, cut off what is not cell "
+                "with inputs.region, or leave it null where the whole cell is seen."
+            )
     if inputs.cycler is not None:
         cycler = attempt("inputs.cycler", lambda: read_cycler(inputs))
         if cycler is not None and series is not None:
@@ -263,6 +278,12 @@ def faults(settings: CellCT) -> list[str]:
                 found.append(
                     "inputs.times_h: a balance needs the time of each scan, which the images do not hold. "
                     "Give the hours on the cycler's clock, or leave the cycler out."
+                )
+            elif hours[0] < cycler["time_h"].iloc[0] or hours[-1] > cycler["time_h"].iloc[-1]:
+                found.append(
+                    f"inputs.cycler: every scan must lie within the record, which goes from {cycler['time_h'].iloc[0]:g} "
+                    f"to {cycler['time_h'].iloc[-1]:g} h on the clock of the scans, got scans from {hours[0]:g} to "
+                    f"{hours[-1]:g} h. Correct inputs.cycler_offset_h or inputs.times_h."
                 )
             else:
                 attempt("inputs.cycler", lambda: electrochemistry.charge_between(cycler, hours))

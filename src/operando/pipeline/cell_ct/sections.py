@@ -15,6 +15,7 @@ from operando.pipeline.cell_ct.accounting import judged_rows
 from operando.pipeline.cell_ct.images import labels_on_grid
 from operando.pipeline.cell_ct.shown import Shown
 
+_FEWEST = 20  # voxels in a bin of a reliability diagram: fewer say nothing
 _PAIRS = {"pit~deposited": "Pits and deposited lithium", "pit~dendrite": "Pits and dendrites"}
 
 
@@ -286,7 +287,13 @@ def where_it_is(shown: Shown) -> report.Section:
             book.figure(
                 "unoccupied",
                 report.unoccupied(
-                    ledger, unfilled=("area fraction", "unfilled pits"), truth=shown.truth, phases=phases, **shown.axis
+                    ledger,
+                    unfilled=("area fraction", "unfilled pits")
+                    if shown.has("area fraction", "unfilled pits")
+                    else None,
+                    truth=shown.truth,
+                    phases=phases,
+                    **shown.axis,
                 ),
                 "Share of the area that is not occupied, and of pits that remain unfilled (Huang 2023, Fig. 4d, e)."
                 f"{shown.beside}",
@@ -385,12 +392,14 @@ def how_it_moved(shown: Shown) -> report.Section | None:
     ]
     deformation = shown.image_of("deformation.zarr")
     if deformation is not None:
+        sigma, unit = deformation.attrs.get("sigma"), deformation.attrs.get("units", "um")
+        known = "" if sigma is None else f" One sigma of a single displacement is typically {float(sigma):.2g} {unit}."
         items.append(
             shown.book.figure(
                 "deformation",
                 report.deformation_map(deformation, simulated=shown.simulated),
                 "Displacement that the rigid motion leaves; gray where nothing static was seen. Lithium that grows or "
-                "goes is no displacement and should be gray.",
+                f"goes is no displacement and should be gray.{known}",
             )
         )
     return report.Section("How the scans moved", "Registration, kept in motion.json and applied once.", items)
@@ -473,8 +482,8 @@ def _calibration(shown: Shown, training: dict[str, Any]) -> Iterator[Any]:
     yield shown.book.figure(
         "reliability",
         report.reliability_diagram(
-            pd.DataFrame(curves["after"]["all"]),
-            before=pd.DataFrame(curves["before"]["all"]),
+            pd.DataFrame(curves["after"]["all"]).query("n >= @_FEWEST"),
+            before=pd.DataFrame(curves["before"]["all"]).query("n >= @_FEWEST"),
             error=metrics.get("calibration_error"),
             error_before=metrics.get("calibration_error_before"),
         ),

@@ -40,6 +40,12 @@ def train(task: Task) -> None:
         told.setdefault("held_out", {})[method] = _scores(agreement)
         return errors
 
+    asked = task.parameters["held_out_scans"] or []
+    if not set(asked) <= set(annotated):
+        raise InputError(
+            f"segment.held_out_scans: only annotated scans can be held out to measure errors on, got {asked} where "
+            f"{annotated} are annotated. Name some of those, or null."
+        )
     rest = [scan for scan in annotated if scan not in held]
     if not rest:
         raise InputError(
