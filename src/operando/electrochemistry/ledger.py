@@ -94,7 +94,8 @@ def ledger(
     .. math:: \\sigma_{ij}^2 = \\sigma_i^2 + \\sigma_j^2 - 2 s_i s_j
 
     Sides count as independent. Errors of the charge are taken as common to all intervals and add up linearly, for
-    either direction of the current: a bound from above, since a wrong gain cancels over a whole cycle. The porosity that closes a half cycle is
+    either direction of the current: a bound from above, since a wrong gain cancels over a whole cycle. The porosity
+    that closes a half cycle is
 
     .. math:: \\varepsilon = (V_\\mathrm{gain} - V_\\mathrm{Faraday}) / V_\\mathrm{deposit}
 

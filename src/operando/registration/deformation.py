@@ -22,6 +22,7 @@ _COARSE, _FINE = 1.5, 0.7
 _ROUNDS, _STEPS = 2, 3
 _FARTHEST = 4.0  # voxels
 _UNCERTAIN = 0.5  # voxels
+_STANDS_OUT = 8.0
 
 
 def deformation(
@@ -71,7 +72,7 @@ def deformation(
 
     >>> from operando.core.axes import labeled_image
     >>> image = labeled_image(np.random.default_rng(0).random((40, 40, 40), dtype=np.float32), voxel_size_um=2.0)
-    >>> deformation(image, image, RigidTransform(np.eye(4)), size=32).round(3).values.ravel().tolist()
+    >>> (deformation(image, image, RigidTransform(np.eye(4))).round(3) + 0.0).values.ravel().tolist()
     [0.0, 0.0, 0.0]
     """
     where = "deformation"
@@ -126,7 +127,7 @@ def _starts(n: int, size: int, spacing: int) -> list[int]:
 
 def _local(pair: Pair, boxes: Sequence[Box], rigid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shift of each sub-volume after a rigid motion, and its standard error, (3, n) in mean voxel edges."""
-    motions, equations = [rigid] * len(boxes), list[Equations]()
+    motions, equations, read = [rigid] * len(boxes), list[Equations](), list[Subvolume]()
     for smooth in (_COARSE, _FINE):
         read = [Subvolume(pair, box, motion, smooth) for box, motion in zip(boxes, motions, strict=True)]
         for _ in range(_ROUNDS):
@@ -141,6 +142,8 @@ def _local(pair: Pair, boxes: Sequence[Box], rigid: np.ndarray) -> tuple[np.ndar
     back = np.linalg.inv(rigid)
     shifts = np.array([(back @ motion)[:3, 3] for motion in motions])
     sigma = np.array([standard_error([one], 3)[:3] for one in equations])
-    unknown = ~(sigma.max(axis=1) < _UNCERTAIN) | (np.abs(shifts).max(axis=1) >= _FARTHEST)
+    # Steps always end somewhere, and noise that happens to agree there says no more than noise.
+    found = np.array([one.stands_out(motion) for one, motion in zip(read, motions, strict=True)])
+    unknown = ~((sigma.max(axis=1) < _UNCERTAIN) & (np.abs(shifts).max(axis=1) < _FARTHEST) & (found > _STANDS_OUT))
     shifts[unknown], sigma[unknown] = np.nan, np.nan
     return shifts.T, sigma.T

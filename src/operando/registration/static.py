@@ -19,6 +19,7 @@ _DETECT, _PRESENT = 0.8, 4.0
 _CHANGE_SMOOTH, _CHANGE, _CHANGE_SPREAD = 3.0, 3.0, 1.5
 _QUIET_BLOCK, _QUIET_SHARE = 16, 0.3
 _CELL = 8  # voxels; wide against a particle and its noise
+_LOCKED = 1  # voxels
 _FLAT = 1e-5
 _OUTLYING = 3.0  # times the median
 
@@ -133,6 +134,17 @@ class Subvolume:
         scores = np.stack([np.bincount(self.cells, parts[:, k], self.cell_count) for k in range(6)], axis=1)
         # The fixed image adds nothing to the sum, apart from rounding.
         return Equations(self.normal, self.bend, -self.form.T @ values.astype(float), scores, self.voxels)
+
+    def stands_out(self, motion: np.ndarray) -> float:
+        """Correlation of both images near a motion, in robust standard deviations of what it is elsewhere."""
+        from scipy import fft
+
+        first, second = self.fixed[self.core], self._moved_back(self.moving, motion)[self.core]
+        size = [fft.next_fast_len(2 * n, real=True) for n in first.shape]
+        both = fft.irfftn(np.conj(fft.rfftn(first, size)) * fft.rfftn(second, size), size)
+        near = both[np.ix_(*(np.arange(-_LOCKED, _LOCKED + 1) if n > 3 else [0] for n in first.shape))]
+        lags = both[np.ix_(*(np.arange(-(n // 2), n // 2 + 1) for n in first.shape))]
+        return float(near.max() / max(_spread(lags), 1e-30))
 
     def _moved_back(self, values: np.ndarray, motion: np.ndarray) -> np.ndarray:
         from scipy.ndimage import affine_transform

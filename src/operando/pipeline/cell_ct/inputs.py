@@ -279,11 +279,11 @@ def faults(settings: CellCT) -> list[str]:
                     "inputs.times_h: a balance needs the time of each scan, which the images do not hold. "
                     "Give the hours on the cycler's clock, or leave the cycler out."
                 )
-            elif hours[0] < cycler["time_h"].iloc[0] or hours[-1] > cycler["time_h"].iloc[-1]:
+            elif hours[0] < (ends := cycler["time_h"].iloc[[0, -1]].tolist())[0] or hours[-1] > ends[1]:
                 found.append(
-                    f"inputs.cycler: every scan must lie within the record, which goes from {cycler['time_h'].iloc[0]:g} "
-                    f"to {cycler['time_h'].iloc[-1]:g} h on the clock of the scans, got scans from {hours[0]:g} to "
-                    f"{hours[-1]:g} h. Correct inputs.cycler_offset_h or inputs.times_h."
+                    f"inputs.cycler: every scan must lie within the record ({ends[0]:g} to {ends[1]:g} h on the clock "
+                    f"of the scans), got scans from {hours[0]:g} to {hours[-1]:g} h. Correct inputs.cycler_offset_h or "
+                    "inputs.times_h."
                 )
             else:
                 attempt("inputs.cycler", lambda: electrochemistry.charge_between(cycler, hours))
