@@ -167,6 +167,13 @@ def test_a_line_that_was_not_finished_is_said(folder):
     assert "lines 3 were not written to their end" in result.stderr
 
 
+def test_a_recipe_that_turns_the_images_is_labeled_as_they_are_given(folder):
+    recipe = {"recipe": "cell-ct", "inputs": {"images": "cell.zarr", "electrode_normal": "y"}, "output": "run"}
+    (folder / "run.yaml").write_text(yaml.safe_dump(recipe))
+    done("label", "import", "log.jsonl", "Labels.tif", "--convention", "napari", "--image", "run.yaml", cwd=folder)
+    assert io.read_log(folder / "log.jsonl").shape == SHAPE
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run folder with a network that has seen a few steps."""
@@ -208,6 +215,16 @@ def test_suggestions_can_be_limited_to_some_scans_and_made_of_windows(run):
     rows = json.loads(done("label", "suggest", "run", "--scans", "1,2", "--json", cwd=run))
     assert {row["scan"] for row in rows} <= {1, 2}
     assert "0 to 2" in failed("label", "suggest", "run", "--scans", "5", cwd=run, code=2)
+
+
+def test_annotations_are_turned_as_the_images_before_places_are_suggested(run, tmp_path):
+    recipe = yaml.safe_load((run / "run" / "recipe.yaml").read_text())
+    recipe["inputs"] = {"images": str(run / "cell.zarr"), "electrode_normal": "y"}
+    recipe["segment"] = {"annotations": str(run / "marks.tif"), "model": str(run / "run" / "model")}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    rows = json.loads(done("label", "suggest", tmp_path, "--scans", "0", "--count", "40", "--json", cwd=tmp_path))
+    assert max(row["z_stop"] for row in rows) == SHAPE[2]
+    assert max(row["y_stop"] for row in rows) == SHAPE[1]
 
 
 def test_suggestions_need_a_trained_network(run, tmp_path):

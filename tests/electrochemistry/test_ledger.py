@@ -169,3 +169,13 @@ def test_a_record_at_rest_has_no_pulses():
     record = pd.DataFrame({"time_h": [0.0, 1.0], "current_ma": [0.0, 0.0]})
     assert pulses(record).empty
     assert applied_hours(record, [0.5]).tolist() == [0.0]
+
+
+def test_a_component_without_a_known_common_part_keeps_its_whole_sigma(cycle):
+    volumes_, charge = cycle
+    sigma = xr.full_like(volumes_, 5.0)
+    common = xr.full_like(volumes_, 4.0).sel(component=["plating side"])
+    table = ledger(volumes_, charge, sigma=sigma, systematic=common)
+    assert value(table, 1, "balance", "plated", "sigma") == pytest.approx(np.sqrt(18))
+    assert value(table, 1, "balance", "stripped", "sigma") == pytest.approx(np.sqrt(50))
+    assert value(table, 1, "cumulative", "stripped", "sigma") == pytest.approx(np.sqrt(50))

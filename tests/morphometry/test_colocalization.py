@@ -248,6 +248,8 @@ def test_maps_that_do_not_belong_together_are_refused():
         colocalize(a[:32], a[32:])
     with pytest.raises(InputError, match=r"DataArray.*got ndarray"):
         colocalize(a.values, a)
+    with pytest.raises(InputError, match="threshold must be a finite value of the maps, got nan"):
+        colocalize(a, a, threshold=float("nan"))
     with pytest.raises(InputError, match="shuffles must be a whole number of at least 1, got 0"):
         colocalize(a, a, shuffles=0)
     with pytest.raises(InputError, match="block must be a whole number"):

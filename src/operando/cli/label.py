@@ -176,6 +176,7 @@ def suggest_places(
 ) -> None:
     """Rank where to label next, by the doubt of the run's network. Positions are voxels of the scans as recorded."""
     from operando import io, segmentation
+    from operando.pipeline.cell_ct.inputs import along_z
 
     loaded = _loaded(run)
     settings, series = _series(loaded, run)
@@ -194,10 +195,15 @@ def suggest_places(
         marks = io.open_annotations(told)
         if "t" not in marks.dims and series.sizes["t"] == 1:
             marks = marks.expand_dims("t")
+        if settings.inputs.projections is None:
+            marks = along_z(marks, settings.inputs.electrode_normal)
         region = {dim: slice(*ends) for dim, ends in settings.inputs.region.items()}
         marks = marks.isel(region).isel(t=chosen)
     edge = settings.segment.block
     network = segmentation.NetworkSegmenter.load(model, block=(edge, edge, edge))
+    normal = settings.inputs.electrode_normal
+    if normal != "z":
+        say(f"{run}: z is along the electrodes' normal, which is {normal} of what was recorded; y and x are the others")
     say(f"{run}: {len(chosen)} scans are looked at" + ("" if told is None else f"; labeled so far: {told}"))
     chances = network.predict_probability(series.isel(t=chosen))
     table = segmentation.suggest(chances, annotations=marks, count=count, unit=unit)

@@ -129,6 +129,8 @@ def colocalize(
     for argument, number in (("shuffles", shuffles), ("surrogates", surrogates), ("block", block)):
         if number is not None and (not isinstance(number, int | np.integer) or number < 1):
             raise InputError(f"{where}: {argument} must be a whole number of at least 1, got {number!r}. Correct it.")
+    if not np.isfinite(threshold):
+        raise InputError(f"{where}: threshold must be a finite value of the maps, got {threshold!r}. 0 is usual.")
     name = component if component is not None else f"{a.name or 'a'}~{b.name or 'b'}"
     plane = [str(dim) for dim in a.dims if dim in SPACE] or [str(dim) for dim in b.dims if dim in SPACE]
     found = [axis_spacing(a, dim, where=where) for dim in plane]

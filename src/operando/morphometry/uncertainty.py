@@ -210,6 +210,9 @@ def _combined(
         correlation[1:] = np.divide(s[1:] * s[:-1], product, out=np.zeros_like(product), where=product > 0)
     flips = FLIP_SHARE if interface is None else interface["flips"].sel(component=list(scheme.names))
     counts = column_counts(labels, scheme)
+    if counts.chunks is not None:
+        # A border of what is covered may be one between two blocks.
+        counts = counts.chunk({"y": -1, "x": -1})
     marginal = (
         xr.apply_ufunc(marginal_columns, counts, dask="parallelized", output_dtypes=[bool]).mean(("y", "x")).compute()
     )

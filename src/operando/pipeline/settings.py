@@ -61,7 +61,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"{source}: there is no such recipe. Make one with: operando new cell-ct {source.name}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{source}: the recipe cannot be read as text ({error}).") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FileError(
+            f"{source}: the recipe cannot be read as text ({reason}). Name a YAML file, such as run.yaml."
+        ) from error
     try:
         content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:

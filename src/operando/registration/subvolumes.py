@@ -18,6 +18,7 @@ Box = tuple[slice, ...]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_SMALLEST = 20  # voxels
 _SMOOTH = 0.5
 _BACKGROUND = 13  # voxels; wider than a particle, narrower than the layers are even
 _LAG_SMOOTH = 0.7
@@ -35,6 +36,10 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 def tiles(shape: Sequence[int], size: int, count: int) -> list[Box]:
     """At most ``count`` boxes that do not overlap, spread evenly; together the whole image where that is enough."""
     number = [-(-n // size) for n in shape]
+    # One alone along an axis cannot be outvoted, and holds all that changes.
+    finer = [k if k > 1 else max(1, min(3, n // _SMALLEST)) for k, n in zip(number, shape, strict=True)]
+    if np.prod(finer) <= count:
+        number = finer
     ends = [np.linspace(0, n, k + 1).round().astype(int) for n, k in zip(shape, number, strict=True)]
     kept = list(number)
     while np.prod(kept) > count:
