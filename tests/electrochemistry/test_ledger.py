@@ -179,3 +179,29 @@ def test_a_component_without_a_known_common_part_keeps_its_whole_sigma(cycle):
     assert value(table, 1, "balance", "plated", "sigma") == pytest.approx(np.sqrt(18))
     assert value(table, 1, "balance", "stripped", "sigma") == pytest.approx(np.sqrt(50))
     assert value(table, 1, "cumulative", "stripped", "sigma") == pytest.approx(np.sqrt(50))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"volumes": np.zeros((4, 5))}, InputError, "volumes must be a DataArray, got ndarray"),
+        ({"charge_mah": [0.0, 1.0]}, InputError, "charge_mah must be a DataArray, got list"),
+        ({"sigma": 5.0}, InputError, "sigma must be a DataArray, got float"),
+        ({"sigma": slice(0, 2)}, AxesError, "sigma needs the dims .* and the scans of volumes"),
+        ({"systematic": slice(0, 2)}, AxesError, "systematic needs the dims .* and the scans of volumes"),
+        ({"area_um2": "1e8"}, InputError, "area_um2 must be a positive area in um2, got '1e8'"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_in_a_sentence(cycle, change, error, sentence):
+    volumes_, charge = cycle
+    known = {"volumes": volumes_, "charge_mah": charge, "sigma": xr.full_like(volumes_, 5.0)}
+    for name, value_ in change.items():
+        known[name] = xr.full_like(volumes_, 5.0).isel(t=value_) if isinstance(value_, slice) else value_
+    with pytest.raises(error, match=sentence):
+        ledger(known.pop("volumes"), known.pop("charge_mah"), **known)
+
+
+def test_a_sigma_in_another_unit_is_refused(cycle):
+    volumes_, charge = cycle
+    with pytest.raises(UnitsError, match="sigma must be in um3, got 'mm3'"):
+        ledger(volumes_, charge, sigma=xr.full_like(volumes_, 5.0).assign_attrs(units="mm3"))

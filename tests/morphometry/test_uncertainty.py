@@ -126,6 +126,16 @@ def test_coverage_is_uncertain_only_where_a_small_shift_matters():
     assert coverage(labels, TWO).sel(component="layer") == 0.5
 
 
+def test_the_uncertainty_of_a_coverage_does_not_depend_on_blocks():
+    labels = np.zeros((4, 12, 12), dtype=np.uint8)
+    labels[:2, :6] = 1  # the border of what is covered is also one between blocks
+    labels = labeled_image(labels, voxel_size_um=1.0)
+    phases = {"electrolyte": 0, "layer": 1}
+    whole, lazy = (segmentation_sigma(one, phases)["coverage"] for one in (labels, labels.chunk({"y": 6, "x": 4})))
+    assert float(whole.sel(component="layer")) > 0
+    np.testing.assert_array_equal(lazy, whole)
+
+
 def test_coverage_errors_are_measured_from_whole_columns():
     truth = np.zeros((10, 32, 32), np.uint8)
     truth[2:6, 8:24, :] = 1

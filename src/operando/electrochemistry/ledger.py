@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando.core.errors import InputError
+from operando.core.errors import AxesError, InputError, UnitsError
 from operando.core.lithium import DENSITY_G_CM3, SPECIFIC_CAPACITY_MAH_G
 from operando.core.quantities import quantity_table
 from operando.electrochemistry.balance import SIDES, balance
@@ -119,7 +119,8 @@ def ledger(
     (1.25, 0.2)
     """
     where = "ledger"
-    if area_um2 is not None and not (np.isfinite(area_um2) and area_um2 > 0):
+    _check(volumes, charge_mah, sigma, systematic, where=where)
+    if area_um2 is not None and not (isinstance(area_um2, int | float | np.number) and 0 < area_um2 < np.inf):
         raise InputError(
             f"{where}: area_um2 must be a positive area in um2, got {area_um2!r}. Take morphometry.roi_area."
         )
@@ -193,6 +194,25 @@ def half_cycles(charge: Sequence[float] | np.ndarray) -> list[tuple[int, int, in
         elif runs or sign:
             runs.append((scan - 1, scan, sign))
     return runs
+
+
+def _check(volumes: Any, charge: Any, sigma: Any, systematic: Any, *, where: str) -> None:
+    for name, array in (("volumes", volumes), ("charge_mah", charge), ("sigma", sigma), ("systematic", systematic)):
+        if not isinstance(array, xr.DataArray) and (array is not None or name in ("volumes", "charge_mah")):
+            raise InputError(
+                f"{where}: {name} must be a DataArray, got {type(array).__name__}. Label it with xarray.DataArray(values, "
+                "dims=('t', 'component'), coords={'component': names}), the charge with dims='t' alone."
+            )
+    for name, array in (("sigma", sigma), ("systematic", systematic)):
+        if array is None:
+            continue
+        if set(array.dims) != {"t", "component"} or array.sizes["t"] != volumes.sizes.get("t"):
+            raise AxesError(
+                f"{where}: {name} needs the dims (t, component) and the scans of volumes, got {dict(array.sizes)} for "
+                f"{dict(volumes.sizes)}. Make it with operando.morphometry.segmentation_sigma and the same labels."
+            )
+        if array.attrs.get("units", "um3") != "um3":
+            raise UnitsError(f"{where}: {name} must be in um3, got {array.attrs['units']!r}. Convert it first.")
 
 
 class _Known:

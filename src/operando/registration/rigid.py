@@ -14,7 +14,8 @@ from operando.registration.subvolumes import Box, consensus, in_threads, lag_map
 from operando.registration.transform import RigidTransform, nearest_rigid
 
 _COARSE, _FINE = 1.5, 0.3  # voxels of smoothing: what is aligned to half a voxel is seen, then what to a hundredth
-_COARSE_COUNT = 9
+_COARSE_VOXELS = 2e6
+_ASTRAY = 3.0  # voxels; the start is better than that
 _ROUNDS, _STEPS = 3, 4
 _COARSE_SETTLED, _SETTLED = 0.05, 0.003  # voxels
 
@@ -101,9 +102,13 @@ def register(
     lags = tuple(min(max_shift, n // 2) if n > 3 else 0 for n in pair.shape)
     maps = lag_maps(pair.reference, pair.moving, boxes, lags)
     start = consensus(maps, np.array([pair.center_of(box) for box in boxes]), pair.steps, lags, where)
-    # A few that correlate best are enough to come close.
-    telling = np.argsort([-one.max() for one in maps], kind="stable")[:_COARSE_COUNT]
-    start, _ = refine(pair, [boxes[k] for k in sorted(telling)], start, smooth=_COARSE, settled=_COARSE_SETTLED)
+    # To come close, some of the sub-volumes that correlate best will do where there is plenty.
+    voxels = np.cumsum([np.prod([part.stop - part.start for part in box]) for box in boxes])
+    enough = max(1, int(np.count_nonzero(voxels <= _COARSE_VOXELS)))
+    telling = np.argsort([-one.max() for one in maps], kind="stable")[:enough]
+    closer, _ = refine(pair, [boxes[k] for k in sorted(telling)], start, smooth=_COARSE, settled=_COARSE_SETTLED)
+    if pair.reach(np.linalg.inv(start) @ closer) < _ASTRAY:
+        start = closer
     motion, equations = refine(pair, boxes, start, smooth=_FINE, settled=_SETTLED)
     sigma = standard_error(equations)
     return RigidTransform(

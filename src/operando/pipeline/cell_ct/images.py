@@ -121,6 +121,8 @@ def register(task: Task) -> None:
         task.say(f"electrodes are tilted by {np.linalg.norm(leveling.rotation_deg):.3f} degrees")
         seen = registration.apply_motion(series, _motion_of([leveling.matrix] * series.sizes["t"], leveling.units))
     motion = registration.register_series(seen, reference=reference)
+    if task.parameters["method"] == "translation":
+        motion = _shifts_of(motion, seen)
     if leveling is not None:
         # From the leveled frame to the leveled scan, and from there to the scan as recorded: resampled once.
         motion = motion.copy(data=leveling.matrix @ motion.values)
@@ -142,17 +144,27 @@ def register(task: Task) -> None:
     write_table(task, "motion.parquet", motion_table(motion, registered, reference=reference))
 
 
+def _shifts_of(motion: xr.DataArray, series: xr.DataArray) -> xr.DataArray:
+    """The motion without its rotations: every point moves as the middle of the field does."""
+    middle = [float(series[dim].mean()) for dim in SPACE]
+    shifts = np.tile(np.eye(4), (motion.sizes["t"], 1, 1))
+    for shift, matrix in zip(shifts, motion.values, strict=True):
+        shift[:3, 3] = registration.RigidTransform(matrix, units=str(motion.attrs["units"])).displacement(middle)
+    return motion.copy(data=shifts)
+
+
 def deform(task: Task) -> None:
     """Map what a rigid motion leaves: the displacement of static structure in a few registered scans."""
     registered = read_image(task, "registered.zarr")
     reference, last = task.parameters["reference"], registered.sizes["t"] - 1
-    still = registration.RigidTransform(np.eye(4))
+    still = registration.RigidTransform(np.eye(4), units=str(registered["z"].attrs.get("units", "um")))
+    size = max(16, min(32, *(registered.sizes[dim] for dim in SPACE)))  # what all scans show may be a little less
     spread = np.unique(np.linspace(0, last, _DEFORMED + 1).round().astype(int))
     scans = [int(scan) for scan in spread if scan != reference][:_DEFORMED]
     found, sigmas = [], []
     for number, scan in enumerate(scans):
         task.progress(number, len(scans))
-        one = registration.deformation(registered.isel(t=reference), registered.isel(t=scan), still)
+        one = registration.deformation(registered.isel(t=reference), registered.isel(t=scan), still, size=size)
         sigmas.append(one["sigma"].values)
         found.append(one.drop_vars(["sigma", "t"], errors="ignore"))
     series = xr.concat(found, dim=registered["t"].isel(t=scans)).assign_attrs(found[0].attrs)

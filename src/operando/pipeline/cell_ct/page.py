@@ -121,10 +121,11 @@ def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
             f"Scans were reconstructed by {how.method}{phase}{rings}; the rotation axis of every file is in "
             "tomography.json."
         )
-    if settings.registration.method == "rigid":
+    if settings.registration.method != "none":
+        motion = "rigidly: three shifts, three rotations" if settings.registration.method == "rigid" else "three shifts"
         leveled = "Electrodes were leveled as found in the reference scan. " if settings.registration.level else ""
         yield (
-            f"{leveled}Scans were registered rigidly (three shifts, three rotations) by normalized cross-correlation "
+            f"{leveled}Scans were registered ({motion}) by normalized cross-correlation "
             "of sub-volumes that show static structure; what changed between the scans has no weight. Transforms are "
             "kept in motion.json and applied once, and only the field that all scans show is measured."
         )

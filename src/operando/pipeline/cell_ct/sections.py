@@ -136,13 +136,14 @@ def the_ledger(shown: Shown) -> report.Section:
     moving = [name for name in ("dendrite", "deposited", "redeposited") if name in phases]
     common = {"truth": truth, "phases": phases, **shown.axis}
     if shown.labels.sizes["t"] > 1:
-        lines.append(
-            (
-                "volumes-moving",
-                lambda: report.quantity_lines(ledger, quantity="volume", components=moving, **common),
-                f"Volume of the lithium that moves (Huang 2023, Fig. 3b).{beside}",
+        if moving:
+            lines.append(
+                (
+                    "volumes-moving",
+                    lambda: report.quantity_lines(ledger, quantity="volume", components=moving, **common),
+                    f"Volume of the lithium that moves (Huang 2023, Fig. 3b).{beside}",
+                )
             )
-        )
         lines.append(
             (
                 "thickness-by-side",

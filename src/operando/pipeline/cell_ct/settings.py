@@ -97,7 +97,9 @@ class Tomography(Settings):
 class Registration(Settings):
     """Alignment of the scans."""
 
-    method: Literal["none", "rigid"] = Field("none", description="none, or rigid: three shifts and three rotations")
+    method: Literal["none", "rigid", "translation"] = Field(
+        "none", description="none; rigid: three shifts and three rotations; translation: their shifts alone"
+    )
     reference: int = Field(0, ge=0, description="scan that stays where it is")
     level: bool = Field(False, description="turn the electrodes normal to z first, as found in the reference")
     deformation: bool = Field(True, description="map the displacement that rigid motion leaves")

@@ -21,6 +21,7 @@ _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
 _BYTES_PER_BLOCK_VOXEL = 60  # gray values as they are read, logits, weights and probabilities of a block
 _PATCH = 128
+_DEFORMED_VOXELS = 32  # an image must have them along every axis for a map of its deformation
 
 
 def make_steps(settings: CellCT, workers: int) -> list[Step]:
@@ -76,7 +77,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 function=images.register,
                 inputs=("image.zarr",),
                 outputs=("motion.json", "motion.parquet", "registered.zarr"),
-                parameters=settings.registration.model_dump(include={"reference", "level"}),
+                parameters=settings.registration.model_dump(include={"method", "reference", "level"}),
                 access="block",
                 halo=2,
                 bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
@@ -84,7 +85,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 seconds=voxels / _RATES["register"],
             )
         )
-        if settings.registration.deformation and series.sizes["t"] > 1:
+        if settings.registration.deformation and series.sizes["t"] > 1 and min(series.shape[1:]) >= _DEFORMED_VOXELS:
             deformed = ("deformation.zarr",)
             steps.append(
                 Step(
