@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from operando.core.errors import InputError
+from operando.core.errors import AxesError, InputError, UnitsError
 from operando.core.phases import CELL
 from operando.electrochemistry import applied_hours, charge_between, half_cycles, ledger, lithium_volume, pulses
 from operando.morphometry import inactive_lithium, lithium_by_side, roi_area, volumes

@@ -276,13 +276,16 @@ def where_it_is(shown: Shown) -> report.Section:
                 "(Huang 2023, Fig. 4a to c); one color scale a row.",
             )
         )
-    items.append(
-        book.figure(
-            "coverage",
-            report.coverage(ledger, truth=shown.truth, components=components, phases=phases, simulated=shown.simulated),
-            f"Share of the electrode's area over which each component is found.{shown.beside}",
+    if components:
+        items.append(
+            book.figure(
+                "coverage",
+                report.coverage(
+                    ledger, truth=shown.truth, components=components, phases=phases, simulated=shown.simulated
+                ),
+                f"Share of the electrode's area over which each component is found.{shown.beside}",
+            )
         )
-    )
     if shown.half is not None:
         items.append(
             book.figure(

@@ -167,7 +167,8 @@ class CellCT(Settings):
     report: ReportSettings = Field(ReportSettings(), description="What the page shows.")
     truth: str | None = Field(None, description="true labels where the cell is simulated: adds the comparison")
     truth_frame: Literal["scans", "reference"] = Field(
-        "scans", description="true labels are those of the scans as recorded, or in the reference's frame"
+        "scans",
+        description="true labels are those of the scans as recorded, or all of them in the frame of the reference",
     )
 
 
