@@ -227,6 +227,25 @@ def test_annotations_are_turned_as_the_images_before_places_are_suggested(run, t
     assert max(row["y_stop"] for row in rows) == SHAPE[1]
 
 
+def test_who_labels_registered_scans_is_told_places_in_these(run, tmp_path):
+    recipe = yaml.safe_load((run / "run" / "recipe.yaml").read_text())
+    recipe["inputs"] = {"images": str(run / "cell.zarr")}
+    recipe["segment"] = {"model": str(run / "run" / "model"), "annotations_frame": "reference"}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    field = {"z": [1, 23], "y": [2, 16], "x": [0, 15]}
+    (tmp_path / "motion.json").write_text(json.dumps({"field": field}))
+    kept = {dim: slice(*ends) for dim, ends in field.items()}
+    io.save_image(io.open_image(run / "cell.zarr").isel(kept), tmp_path / "registered.zarr")
+    io.save_image(io.open_image(run / "marks.tif").isel(kept), tmp_path / "cut.tif")
+    found = []
+    for marks in (tmp_path / "cut.tif", run / "marks.tif"):
+        command = ("label", "suggest", tmp_path, "--annotations", marks, "--scans", "0", "--count", "40", "--json")
+        found.append(json.loads(done(*command, cwd=tmp_path)))
+    assert found[0] == found[1]
+    assert max(row["z_stop"] for row in found[0]) == 22
+    assert not [row for row in found[0] if (row["plane"], row["index"]) == ("zx", 4 - 2)]
+
+
 def test_suggestions_need_a_trained_network(run, tmp_path):
     recipe = yaml.safe_load((run / "run" / "recipe.yaml").read_text())
     recipe["inputs"]["images"] = str(run / "cell.zarr")

@@ -12,7 +12,9 @@ from operando.core.axes import labeled_image
 from operando.core.errors import InputError
 from operando.pipeline import load
 from operando.pipeline.cell_ct.images import labels_on_grid
+from operando.pipeline.cell_ct.inputs import open_labels
 from operando.pipeline.cell_ct.segmenting import train
+from operando.pipeline.cell_ct.settings import Inputs
 from operando.pipeline.step import Listener, Step, Task
 
 PHASES = {"electrolyte": 0, "electrode": 1, "deposited": 2, "dendrite": 3, "pit": 4, "redeposited": 5}
@@ -114,3 +116,15 @@ def test_labels_of_the_reference_as_recorded_are_leveled_as_the_scans_are(tmp_pa
     assert found["level"].shape == found["as it is"].shape == (1, 18, 16, 20)
     np.testing.assert_array_equal(found["level"], scans)
     assert (found["level"] != found["as it is"]).mean() > 0.02
+
+
+def test_labels_drawn_on_registered_scans_are_not_turned_again(tmp_path):
+    image = labeled_image(np.arange(12 * 8 * 6, dtype=np.float32).reshape(1, 12, 8, 6), voxel_size_um=1.0, t=[0.0])
+    io.save_image(image, tmp_path / "image.zarr")
+    inputs = Inputs(images=str(tmp_path / "image.zarr"), electrode_normal="y")
+    turned, kept = {"t": 1, "z": 8, "y": 12, "x": 6}, {"t": 1, "z": 8, "y": 8, "x": 6}
+    for name, shape, expected in (("recorded", (1, 12, 8, 6), turned), ("registered", (1, 8, 8, 6), kept)):
+        labels = labeled_image(np.full(shape, 255, np.uint8), voxel_size_um=1.0, t=[0.0])
+        io.save_image(labels, tmp_path / f"{name}.zarr", labels=True)
+        found = open_labels(str(tmp_path / f"{name}.zarr"), inputs, key="truth", sizes=[turned, kept])
+        assert dict(found.sizes) == expected

@@ -200,3 +200,7 @@ def test_a_part_that_moves_on_its_own_is_outvoted():
     found = register(labeled_image(specks + noise[0]), labeled_image(other + noise[1]), size=48)
     # A quarter of the sub-volumes went one voxel along x; the mean over all of them would be a quarter of a voxel.
     assert displacement_error(found.matrix, np.eye(4), specks.shape) < 0.1
+
+
+def test_a_series_of_one_scan_keeps_the_unit_of_its_axes():
+    assert register_series(labeled_image(blobs((1, 32, 32, 32), seed=20))).attrs["units"] == "px"

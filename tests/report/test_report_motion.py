@@ -82,6 +82,15 @@ def test_a_series_shows_several_scans_on_one_scale(deformation):
     assert axes[0].images[0].get_clim() == axes[1].images[0].get_clim() == (-9.0, 9.0)
 
 
+def test_a_scan_in_which_nothing_static_is_seen_is_gray_without_a_warning(deformation):
+    series = xr.concat([deformation, deformation * np.nan], dim="t").assign_coords(
+        t=("t", np.arange(2.0), {"units": "h"})
+    )
+    axes = deformation_map(series, scans=[0, 1]).axes
+    assert axes[0].images[0].get_clim() == (-3.0, 3.0)
+    assert np.isnan(np.ma.filled(axes[1].images[0].get_array().astype(float), np.nan)).all()
+
+
 def test_no_deformation_at_all_can_be_drawn(deformation):
     assert deformation_map(deformation * 0).axes[0].images[0].get_clim() == (-1.0, 1.0)
 

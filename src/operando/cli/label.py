@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -174,16 +175,24 @@ def suggest_places(
     annotations: Annotated[str | None, typer.Option(help="Log or label image; default the one of the recipe.")] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Rank where to label next, by the doubt of the run's network. Positions are voxels of the scans as recorded."""
+    """Rank where to label next, by the doubt of the run's network.
+
+    Positions are voxels of the scans as recorded or, where annotations are in the reference's frame, as registered.
+    """
     from operando import io, segmentation
-    from operando.pipeline.cell_ct.inputs import along_z
+    from operando.pipeline.cell_ct.inputs import along_z, cut
 
     loaded = _loaded(run)
     settings, series = _series(loaded, run)
     if (loaded.folder / "image.zarr").is_dir():
         series = io.open_image(loaded.folder / "image.zarr")
+    recorded, registered = dict(series.sizes), loaded.folder / "registered.zarr"
+    # Who labels registered scans is told places in these.
+    moved = settings.segment.annotations_frame == "reference" and registered.is_dir()
+    if moved:
+        series = io.open_image(registered)
     model = settings.segment.model or loaded.folder / "model"
-    if settings.segment.method != "network" or not Path(model).is_dir():
+    if settings.segment.method == "otsu" or not Path(model).is_dir():
         raise FileError(
             f"{run}: suggestions need the trained network of a run, got none at {model}. "
             f"Run the recipe with segment.method: network first."
@@ -195,20 +204,27 @@ def suggest_places(
         marks = io.open_annotations(told)
         if "t" not in marks.dims and series.sizes["t"] == 1:
             marks = marks.expand_dims("t")
-        if settings.inputs.projections is None:
-            marks = along_z(marks, settings.inputs.electrode_normal)
-        region = {dim: slice(*ends) for dim, ends in settings.inputs.region.items()}
-        marks = marks.isel(region).isel(t=chosen)
+        if not moved or dict(marks.sizes) != dict(series.sizes):
+            if settings.inputs.projections is None:
+                marks = along_z(marks, settings.inputs.electrode_normal)
+            if dict(marks.sizes) != recorded:
+                marks = cut(marks, settings.inputs)
+            if moved:
+                field = json.loads((loaded.folder / "motion.json").read_text(encoding="utf-8"))["field"]
+                marks = marks.isel({dim: slice(*ends) for dim, ends in field.items()})
+        marks = marks.isel(t=chosen)
     edge = settings.segment.block
     network = segmentation.NetworkSegmenter.load(model, block=(edge, edge, edge))
     normal = settings.inputs.electrode_normal
+    if moved:
+        say(f"{run}: positions are voxels of the registered scans, {registered}")
     if normal != "z":
         say(f"{run}: z is along the electrodes' normal, which is {normal} of what was recorded; y and x are the others")
     say(f"{run}: {len(chosen)} scans are looked at" + ("" if told is None else f"; labeled so far: {told}"))
     chances = network.predict_probability(series.isel(t=chosen))
     table = segmentation.suggest(chances, annotations=marks, count=count, unit=unit)
     table["scan"] = [chosen[scan] for scan in table["scan"]]
-    for dim, (start, _) in settings.inputs.region.items():
+    for dim, (start, _) in () if moved else settings.inputs.region.items():
         table[[f"{dim}_start", f"{dim}_stop"]] += start
         table.loc[~table["plane"].str.contains(dim), "index"] += start
     rows = table.to_dict("records")

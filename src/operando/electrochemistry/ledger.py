@@ -201,7 +201,8 @@ def _check(volumes: Any, charge: Any, sigma: Any, systematic: Any, *, where: str
         if not isinstance(array, xr.DataArray) and (array is not None or name in ("volumes", "charge_mah")):
             raise InputError(
                 f"{where}: {name} must be a DataArray, got {type(array).__name__}. Label it with "
-                "xarray.DataArray(values, dims=('t', 'component'), coords={'component': names}), the charge with dims='t' alone."
+                "xarray.DataArray(values, dims=('t', 'component'), coords={'component': names}), the charge with "
+                "dims='t' alone."
             )
     for name, array in (("sigma", sigma), ("systematic", systematic)):
         if array is None:

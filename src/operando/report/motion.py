@@ -157,12 +157,10 @@ def deformation_map(
     chosen = wording.spread_scans(field.sizes["t"], 3) if scans is None else list(scans)
     planes = [field.isel({"t": scan, **at}).compute() for scan in chosen]
     down, across = (str(dim) for dim in planes[0].isel(component=0).dims)
-    top = limit or max(float(np.nanmax(np.abs(p.sel(component=color).values), initial=0.0)) for p in planes) or 1.0
+    top = limit or max(_largest(np.abs(p.sel(component=color))) for p in planes) or 1.0
     extent, unit = plane_extent(planes[0].sel(component=color))
     cells = min(axis_spacing(planes[0], dim, where="deformation_map")[0] for dim in (down, across))
-    longest = max(
-        float(np.nanmax(np.hypot(p.sel(component=across), p.sel(component=down)), initial=0.0)) for p in planes
-    )
+    longest = max(_largest(np.hypot(p.sel(component=across), p.sel(component=down))) for p in planes)
     if magnified is None:
         magnified = 0.9 * cells / longest if longest > 0 else 1.0
         # 1, 2 or 5 times a power of ten is what a scale bar would show.
@@ -210,3 +208,9 @@ def deformation_map(
     if style.is_simulated(deformation) if simulated is None else simulated:
         style.mark_simulated(figure)
     return figure
+
+
+def _largest(values: Any) -> float:
+    """Largest value that is known, 0 where none is: nothing static may be seen in a plane."""
+    known = np.asarray(values)
+    return float(np.max(known, initial=0.0, where=np.isfinite(known)))

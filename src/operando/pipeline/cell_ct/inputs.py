@@ -166,8 +166,9 @@ def open_labels(path: str, inputs: Inputs, *, key: str, sizes: list[dict[Hashabl
     """Annotations or true labels, lazy, cut to the region: on the grid of the series as recorded, or of given sizes."""
     like = open_series(inputs)
     labels = io.open_annotations(path) if is_log(path) else io.open_image(path)
-    if inputs.projections is None and set(SPACE) <= set(labels.dims):
-        # Drawn on the images as they are given; on a reconstruction they are drawn as it is.
+    of_registered = sizes is not None and dict(labels.sizes) in sizes and dict(labels.sizes) != dict(like.sizes)
+    if inputs.projections is None and set(SPACE) <= set(labels.dims) and not of_registered:
+        # Drawn on the images as they are given; on a reconstruction or registered scans they are drawn as these are.
         labels = along_z(labels, inputs.electrode_normal)
     if "t" not in labels.dims and like.sizes["t"] == 1:
         labels = labels.expand_dims("t")
