@@ -204,3 +204,9 @@ def test_a_part_that_moves_on_its_own_is_outvoted():
 
 def test_a_series_of_one_scan_keeps_the_unit_of_its_axes():
     assert register_series(labeled_image(blobs((1, 32, 32, 32), seed=20))).attrs["units"] == "px"
+
+
+def test_a_match_on_too_little_structure_is_refused_instead_of_being_ten_voxels_off():
+    cell = symmetric_cell((40, 40, 40), scans=2, seed=3102, motion_voxels=1.5, motion_degrees=0.5)
+    with pytest.raises(InputError, match=r"must be known to 1 voxel, got a standard error of .* voxels at the edge"):
+        register(cell.image[0], cell.image[1])

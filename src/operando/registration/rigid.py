@@ -15,6 +15,7 @@ from operando.registration.transform import RigidTransform, nearest_rigid
 
 _COARSE, _FINE = 1.5, 0.3  # voxels of smoothing: what is aligned to half a voxel is seen, then what to a hundredth
 _COARSE_VOXELS = 2e6
+_UNSURE = 1.0  # voxel, standard error at the edge of the field from which a match is none
 _ASTRAY = 3.0  # voxels; the start is better than that
 _ROUNDS, _STEPS = 3, 4
 _COARSE_SETTLED, _SETTLED = 0.05, 0.003  # voxels
@@ -45,7 +46,8 @@ def register(
     Raises
     ------
     InputError
-        Where the grids differ, nothing correlates, the best match is at ``max_shift`` or nothing static is left.
+        Where the grids differ, nothing correlates, the best match is at ``max_shift``, nothing static is left, or the
+        standard error at the edge of the field is above a voxel.
 
     Notes
     -----
@@ -111,6 +113,15 @@ def register(
         start = closer
     motion, equations = refine(pair, boxes, start, smooth=_FINE, settled=_SETTLED)
     sigma = standard_error(equations)
+    # NaN where a direction is not asked for, as across a single plane.
+    shift, turn = np.nan_to_num(sigma[:3]).max(), np.nan_to_num(sigma[3:]).max()
+    at_edge = float(np.hypot(shift, turn * np.linalg.norm(pair.shape) / 2))
+    if at_edge >= _UNSURE:
+        raise InputError(
+            f"{where}: the motion must be known to {_UNSURE:g} voxel, got a standard error of {at_edge:.2g} voxels at "
+            "the edge of the field: too little in it stands still and has structure. Register a larger field, or leave "
+            "these scans as they are (registration.method: none in a recipe)."
+        )
     return RigidTransform(
         nearest_rigid(pair.to_matrix(motion)),
         units=pair.unit,

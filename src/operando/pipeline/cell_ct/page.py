@@ -14,7 +14,7 @@ from operando.core.provenance import versions
 from operando.core.quantities import interval
 from operando.pipeline.cell_ct import sections
 from operando.pipeline.cell_ct.settings import CellCT
-from operando.pipeline.cell_ct.shown import gather
+from operando.pipeline.cell_ct.shown import Shown, gather
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
 
@@ -26,6 +26,9 @@ _CITATIONS = (
     "Kerfoot, E. et al. Left-ventricle quantification using residual U-Net. STACOM 2018, LNCS 11395 (2019). "
     "https://doi.org/10.1007/978-3-030-12029-0_40",
 )
+
+
+_UNSURE_VOXELS = 0.33
 
 
 def make_report(task: Task) -> None:
@@ -59,7 +62,7 @@ def make_report(task: Task) -> None:
                 laid,
                 subtitle="Recipe cell-ct: from CT images to the lithium ledger",
                 facts=_facts(shown.image, shown.labels, shown.current, shown.scores),
-                flags=list(_flags(shown.ledger, shown.scores, settings)),
+                flags=[*_flags(shown.ledger, shown.scores, settings), *_unsure_motion(shown)],
                 methods=list(_methods(settings, shown.scores)),
                 citations=_CITATIONS,
                 parameters=task.parameters["settings"],
@@ -109,6 +112,23 @@ def _flags(ledger: pd.DataFrame, scores: dict[str, Any], settings: CellCT) -> It
         yield "Nothing was held out: the agreement of this segmentation with the truth is not known."
     if settings.segment.method == "otsu":
         yield "Segmented by thresholds alone: neighboring phases of a lithium cell overlap in gray value."
+
+
+def _unsure_motion(shown: Shown) -> Iterator[str]:
+    """Scans whose registration is known to less than a third of a voxel at the edge of the field."""
+    table = shown.table("motion.parquet")
+    if table is None:
+        return
+    steps = [float(shown.image[dim].attrs["spacing"]) for dim in ("z", "y", "x")]
+    reach = float(np.linalg.norm([shown.image.sizes[d] * s for d, s in zip(("z", "y", "x"), steps, strict=True)])) / 2
+    worst = table.pivot_table(index="scan", columns="quantity", values="sigma", aggfunc="max")
+    at_edge = np.hypot(worst["translation"], np.deg2rad(worst["rotation"] / 1e3) * reach) / min(steps)
+    unsure = at_edge[at_edge > _UNSURE_VOXELS]
+    if len(unsure):
+        yield (
+            f"Registration of scans {sections.listed(unsure.index.tolist())} is known to {unsure.max():.2g} voxels "
+            "only at the edge of the field (one sigma): too little in them stands still."
+        )
 
 
 def _methods(settings: CellCT, scores: dict[str, Any]) -> Iterator[str]:
