@@ -158,6 +158,11 @@ def test_the_log_shows_who_labeled_what(folder):
     assert told["people"][0]["marks"] == 2
 
 
+def test_who_asks_what_a_log_is_is_sent_to_the_verb_that_reads_it(folder):
+    begin(folder)
+    assert "Read it with: operando label log log.jsonl" in failed("info", "log.jsonl", cwd=folder)
+
+
 def test_a_line_that_was_not_finished_is_said(folder):
     begin(folder)
     path = folder / "log.jsonl"

@@ -15,8 +15,12 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a file is: dims, units, size, and what is missing. Reads headers only."""
+    from operando.core.errors import FileError
     from operando.io import describe
+    from operando.io.annotations import is_log
 
+    if is_log(path):
+        raise FileError(f"{path}: an image is needed, got an annotation log. Read it with: operando label log {path}")
     found = describe(path)
     if as_json:
         print_json(found)

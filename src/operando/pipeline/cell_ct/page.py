@@ -82,7 +82,7 @@ def _facts(image: xr.DataArray, labels: xr.DataArray, current: pd.DataFrame, sco
     if not current.empty:
         hours = current["time_h"].iloc[-1] - current["time_h"].iloc[0]
         facts["Record"] = f"{hours:.2f} h of current"
-    if scores:
+    if scores and sections.own(scores)["macro"] is not None:
         facts["Macro IoU"] = f"{sections.own(scores)['macro']:.3f}"
     return facts
 
