@@ -1,4 +1,4 @@
-"""Peak memory of segmenting and measuring a volume on disk, and one eight times larger.
+"""Peak memory of segmenting a volume on disk, with its doubt, and measuring it; and one eight times larger.
 
 Memory must be bounded by the block, never by the volume: the ratio of the two peaks must stay below 1.3.
 
@@ -57,13 +57,14 @@ def segment_and_measure(folder, name, block):
 
     from operando.core.phases import CELL
     from operando.io import open_image, save_image
-    from operando.morphometry import volumes
+    from operando.morphometry import probability_moments, volumes
     from operando.segmentation import NetworkSegmenter
 
     started = time.perf_counter()
     image = open_image(folder / f"{name}.zarr")
-    labels = NetworkSegmenter.load(folder / "model", block=(block,) * 3).predict(image)
-    save_image(labels, folder / f"{name}-labels.zarr")
+    probability = NetworkSegmenter.load(folder / "model", block=(block,) * 3).predict_probability(image)
+    target = folder / f"{name}-labels.zarr"
+    probability_moments(probability, CELL, plating_side="low", write=lambda labels: save_image(labels, target))
     measured = volumes(open_image(folder / f"{name}-labels.zarr"), CELL)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
