@@ -8,7 +8,7 @@ from operando.pipeline.recipe import Recipe
 
 RECIPE = Recipe(
     name="cell-ct",
-    summary="From CT images of a working lithium cell to its lithium ledger (after Huang 2023).",
+    summary="From projections or CT images of a working lithium cell to its lithium ledger (after Huang 2023).",
     settings=CellCT,
     absolute=absolute,
     faults=faults,
