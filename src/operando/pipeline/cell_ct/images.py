@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from operando.pipeline.cell_ct.settings import Inputs, Tomography
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
 
+_SUBVOLUMES = 1000  # of one scan whose displacement is looked for, about
 _DEFORMED = 3  # scans, spread over the series, whose deformation is mapped
 
 
@@ -153,18 +156,32 @@ def _shifts_of(motion: xr.DataArray, series: xr.DataArray) -> xr.DataArray:
     return motion.copy(data=shifts)
 
 
+def deformation_spacing(shape: Sequence[int]) -> int:
+    """Voxels between the centers of sub-volumes: dense in a small field, about a thousand of them in a large one.
+
+    Examples
+    --------
+    >>> deformation_spacing([96, 128, 128]), deformation_spacing([698, 1707, 2280])
+    (24, 140)
+    """
+    return max(24, math.ceil((math.prod(shape) / _SUBVOLUMES) ** (1 / 3)))
+
+
 def deform(task: Task) -> None:
     """Map what a rigid motion leaves: the displacement of static structure in a few registered scans."""
     registered = read_image(task, "registered.zarr")
     reference, last = task.parameters["reference"], registered.sizes["t"] - 1
     still = registration.RigidTransform(np.eye(4), units=str(registered["z"].attrs.get("units", "um")))
+    spacing = deformation_spacing([registered.sizes[dim] for dim in SPACE])
     size = max(16, min(32, *(registered.sizes[dim] for dim in SPACE)))  # what all scans show may be a little less
     spread = np.unique(np.linspace(0, last, _DEFORMED + 1).round().astype(int))
     scans = [int(scan) for scan in spread if scan != reference][:_DEFORMED]
     found, sigmas = [], []
     for number, scan in enumerate(scans):
         task.progress(number, len(scans))
-        one = registration.deformation(registered.isel(t=reference), registered.isel(t=scan), still, size=size)
+        one = registration.deformation(
+            registered.isel(t=reference), registered.isel(t=scan), still, spacing=spacing, size=size
+        )
         sigmas.append(one["sigma"].values)
         found.append(one.drop_vars(["sigma", "t"], errors="ignore"))
     series = xr.concat(found, dim=registered["t"].isel(t=scans)).assign_attrs(found[0].attrs)

@@ -82,7 +82,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                 halo=2,
                 bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
                 bytes_on_disk=voxels * 4,
-                seconds=voxels / _RATES["register"],
+                seconds=voxels / _RATES["register"] + 2 * series.sizes["t"],
             )
         )
         if settings.registration.deformation and series.sizes["t"] > 1 and min(series.shape[1:]) >= _DEFORMED_VOXELS:
@@ -98,7 +98,7 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
                     access="block",
                     bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
                     bytes_on_disk=voxels // 1000,
-                    seconds=voxels / _RATES["register"],
+                    seconds=3 * 0.05 * scan / images.deformation_spacing(series.shape[1:]) ** 3,
                 )
             )
     model: tuple[str, ...] = ()
