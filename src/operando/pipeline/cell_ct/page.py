@@ -12,7 +12,7 @@ import xarray as xr
 from operando import report
 from operando.core.provenance import versions
 from operando.core.quantities import interval
-from operando.pipeline.cell_ct import sections
+from operando.pipeline.cell_ct import sections, trust, where
 from operando.pipeline.cell_ct.settings import CellCT
 from operando.pipeline.cell_ct.shown import Shown, gather
 from operando.pipeline.step import Task
@@ -43,10 +43,10 @@ def make_report(task: Task) -> None:
         builders: list[Callable[[], report.Section | None]] = [
             lambda: sections.the_cell(shown, pictures),
             lambda: sections.the_ledger(shown),
-            lambda: sections.where_it_is(shown),
+            lambda: where.where_it_is(shown),
             lambda: renders,
             lambda: sections.how_it_moved(shown),
-            lambda: sections.how_far_to_trust_it(shown),
+            lambda: trust.how_far_to_trust_it(shown),
             lambda: sections.how_it_was_done(shown),
             lambda: _table(shown.ledger),
         ]
@@ -82,8 +82,8 @@ def _facts(image: xr.DataArray, labels: xr.DataArray, current: pd.DataFrame, sco
     if not current.empty:
         hours = current["time_h"].iloc[-1] - current["time_h"].iloc[0]
         facts["Record"] = f"{hours:.2f} h of current"
-    if scores and sections.own(scores)["macro"] is not None:
-        facts["Macro IoU"] = f"{sections.own(scores)['macro']:.3f}"
+    if scores and trust.own(scores)["macro"] is not None:
+        facts["Macro IoU"] = f"{trust.own(scores)['macro']:.3f}"
     return facts
 
 
@@ -99,7 +99,7 @@ def _flags(ledger: pd.DataFrame, scores: dict[str, Any], settings: CellCT) -> It
         yield (
             f"{component}: images and coulombs disagree beyond the interval in {len(rows)} of "
             f"{int(ledger['scan'].max())} intervals between scans (those that end with scan "
-            f"{sections.listed(sorted(rows['scan'].tolist()))})."
+            f"{trust.listed(sorted(rows['scan'].tolist()))})."
         )
     if not (ledger["quantity"] == "balance").any():
         yield "No cycler file was given: there is no balance against the coulombs."
@@ -126,7 +126,7 @@ def _unsure_motion(shown: Shown) -> Iterator[str]:
     unsure = at_edge[at_edge > _UNSURE_VOXELS]
     if len(unsure):
         yield (
-            f"Registration of scans {sections.listed(unsure.index.tolist())} is known to {unsure.max():.2g} voxels "
+            f"Registration of scans {trust.listed(unsure.index.tolist())} is known to {unsure.max():.2g} voxels "
             "only at the edge of the field (one sigma): too little in them stands still."
         )
 
