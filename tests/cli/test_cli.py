@@ -4,40 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from in_process import operando
 
 from operando import io
-from operando.cli.console import options
-from operando.cli.main import main
 from operando.core.axes import labeled_image
 from operando.core.phases import CELL
 
-VERBS = ("demo", "info", "convert", "new", "check", "estimate", "run", "report")
-
-
-def operando(*arguments, cwd):
-    """Call the command in this process; a process of its own costs two seconds to start."""
-    out, err = StringIO(), StringIO()
-    old = sys.argv, options.verbose
-    sys.argv = ["operando", *map(str, arguments)]
-    try:
-        with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
-            try:
-                main()
-                code = 0
-            except SystemExit as stop:
-                code = int(stop.code or 0)
-    finally:
-        sys.argv, options.verbose = old
-    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+VERBS = ("demo", "info", "convert", "new", "check", "estimate", "run", "report", "label")
 
 
 def in_a_process(*arguments, cwd):

@@ -1,39 +1,18 @@
 """``operando label``: what was done on stdout, talk on stderr, and no guess about whose file it is."""
 
 import json
-import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import StringIO
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 import yaml
+from in_process import operando
 
 from operando import io, learn, segmentation
-from operando.cli.console import options
-from operando.cli.main import main
 from operando.core.axes import labeled_image
 from operando.core.phases import CELL
 
 SHAPE = (2, 24, 16, 16)
-
-
-def operando(*arguments, cwd):
-    out, err = StringIO(), StringIO()
-    old = sys.argv, options.verbose
-    sys.argv = ["operando", *map(str, arguments)]
-    try:
-        with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
-            try:
-                main()
-                code = 0
-            except SystemExit as stop:
-                code = int(stop.code or 0)
-    finally:
-        sys.argv, options.verbose = old
-    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def done(*arguments, cwd):

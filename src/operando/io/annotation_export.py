@@ -63,6 +63,18 @@ def write_annotations(
     For napari values are 32-bit, because it takes integers of 8 or 16 bits for an image and not for labels. For Fiji
     ImageJ's own TIFF is written, which carries the voxel size, up to 4 GB, and OME-TIFF beyond. Written plane by plane
     or block by block.
+
+    Examples
+    --------
+    napari's 0 is unlabeled, so a scheme that uses 0 is stored one higher:
+
+    >>> import tempfile
+    >>> labels = xr.DataArray(np.array([[0, 255, 1]], np.uint8), dims=("y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_annotations(
+    ...         labels, f"{folder}/l.tif", convention="napari", phases={"electrolyte": 0, "electrode": 1}
+    ...     )
+    {'electrolyte': 1, 'electrode': 2}
     """
     where = "write_annotations"
     check_convention(convention, where)

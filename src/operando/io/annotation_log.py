@@ -134,12 +134,26 @@ def create_log(
     name : str, optional
         Of the image, for people; default that of ``like`` or of the file it was read from.
 
+    Returns
+    -------
+    AnnotationLog
+        Without marks.
+
     Raises
     ------
     FileError
         Where the file exists already or cannot be written.
     InputError, AxesError
         Where the image has other dims.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> image = xr.DataArray(np.zeros((2, 3)), dims=("y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = create_log(f"{folder}/marks.jsonl", like=image, phases={"electrolyte": 0})
+    >>> len(log.marks), dict(log.phases)
+    (0, {'electrolyte': 0})
     """
     target, scheme = Path(path), PhaseScheme.of(phases)
     require_dims(like, ("y", "x"), optional=("t", "z"), where="create_log")
@@ -252,6 +266,20 @@ def read_log(path: str | Path, *, like: xr.DataArray | None = None) -> Annotatio
     Notes
     -----
     Holds 16 bytes per run of voxels: a stroke has one per row it crosses, a cross-section one per row and border.
+
+    Examples
+    --------
+    Two voxels from the second on, counted row by row:
+
+    >>> import tempfile
+    >>> image = xr.DataArray(np.zeros((2, 3)), dims=("y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     begun = create_log(f"{folder}/marks.jsonl", like=image, phases={"electrolyte": 0})
+    ...     mark = Mark(phase="electrolyte", plane="yx", index=0, runs=np.array([[1, 2]]))
+    ...     after = append_marks(begun.path, [mark], who="Ada")
+    ...     log = read_log(begun.path, like=image)
+    >>> [(one.who, one.phase, one.voxels) for one in log.marks], log.damaged
+    ([('Ada', 'electrolyte', 2)], ())
     """
     target = Path(path)
     check_exists(target)
