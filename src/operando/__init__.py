@@ -32,6 +32,7 @@ _SUBPACKAGES = (
     "samples",
     "segmentation",
     "tomography",
+    "transport",
 )
 _NAMES = {
     "PhaseScheme": "operando.core.phases",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         samples,
         segmentation,
         tomography,
+        transport,
     )
     from operando.core.axes import calibrate, labeled_image
     from operando.core.errors import OperandoError
@@ -77,6 +79,7 @@ __all__ = [
     "samples",
     "segmentation",
     "tomography",
+    "transport",
 ]
 
 

@@ -11,10 +11,10 @@ from operando import io, samples, segmentation
 from operando.core.axes import labeled_image
 from operando.core.errors import InputError
 from operando.pipeline import load
-from operando.pipeline.cell_ct.images import labels_on_grid
-from operando.pipeline.cell_ct.inputs import open_labels
 from operando.pipeline.cell_ct.segmenting import train
-from operando.pipeline.cell_ct.settings import Inputs
+from operando.pipeline.scans.images import labels_on_grid
+from operando.pipeline.scans.inputs import open_labels
+from operando.pipeline.scans.settings import Inputs
 from operando.pipeline.step import Listener, Step, Task
 
 PHASES = {"electrolyte": 0, "electrode": 1, "deposited": 2, "dendrite": 3, "pit": 4, "redeposited": 5}

@@ -107,7 +107,7 @@ def test_faults_of_projections_are_sentences(upright, tmp_path, change, sentence
 
 
 def test_labels_are_turned_like_the_images_they_were_drawn_on(tmp_path):
-    from operando.pipeline.cell_ct.inputs import along_z
+    from operando.pipeline.scans.inputs import along_z
 
     image = xr.DataArray(np.arange(24).reshape(2, 3, 4), dims=("z", "y", "x"))
     turned = along_z(image, "x")

@@ -180,7 +180,7 @@ def suggest_places(
     Positions are voxels of the scans as recorded or, where annotations are in the reference's frame, as registered.
     """
     from operando import io, segmentation
-    from operando.pipeline.cell_ct.inputs import along_z, cut
+    from operando.pipeline.scans.inputs import along_z, cut
 
     loaded = _loaded(run)
     settings, series = _series(loaded, run)
@@ -252,8 +252,8 @@ def _loaded(path: Path) -> Any:
 
 def _series(loaded: Any, path: Path) -> tuple[Any, Any]:
     """Settings of a recipe cell-ct, and its scans as recorded, cut to the region."""
-    from operando.pipeline.cell_ct.inputs import open_series
     from operando.pipeline.cell_ct.settings import CellCT
+    from operando.pipeline.scans.inputs import open_series
 
     if not isinstance(loaded.settings, CellCT):
         raise InputError(f"{path}: a recipe cell-ct is needed, got {loaded.settings.recipe}. Name another run.")
@@ -267,7 +267,7 @@ def _image(text: str) -> tuple[Any, Any]:
 
     path = Path(text)
     if path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file():
-        from operando.pipeline.cell_ct.inputs import open_series
+        from operando.pipeline.scans.inputs import open_series
 
         settings, _ = _series(_loaded(path), path)
         # Images are labeled as they are given, not as the recipe turns and cuts them.

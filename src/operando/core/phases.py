@@ -31,6 +31,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "void": ("void", "#2B2B2B"),
     "pore": ("void", "#2B2B2B"),
     "layer": ("solid", "#0072B2"),
+    "collector": ("solid", "#56B4E9"),
+    "electrolyte_pore": ("void", "#CC79A7"),
 }
 _SPARE_COLORS = ("#56B4E9", "#CC79A7", "#F0E442", "#0072B2", "#E69F00", "#009E73", "#D55E00")
 
@@ -223,3 +225,7 @@ def _is_whole(number: Any) -> bool:
 
 CELL = PhaseScheme({"electrolyte": 0, "electrode": 1, "deposited": 2, "dendrite": 3, "pit": 4, "redeposited": 5})
 """The phases of a lithium | electrolyte | lithium cell under cycling (Huang 2023)."""
+
+CERAMIC_CELL = PhaseScheme({"electrolyte": 0, "electrode": 1, "pore": 2, "collector": 3, "electrolyte_pore": 4})
+"""The phases of a lithium | ceramic | lithium cell (Dixit 2020): ``pore`` is in the lithium, ``electrolyte_pore`` in the
+ceramic."""

@@ -1,7 +1,7 @@
 """Recipe ``cell-ct``: from CT images of a working lithium cell to its lithium ledger (Huang 2023)."""
 
 from operando.pipeline.cell_ct.accounting import summary_tables
-from operando.pipeline.cell_ct.inputs import faults
+from operando.pipeline.cell_ct.faults import faults
 from operando.pipeline.cell_ct.settings import CellCT, absolute
 from operando.pipeline.cell_ct.steps import make_steps
 from operando.pipeline.recipe import Recipe

@@ -11,8 +11,8 @@ import xarray as xr
 
 from operando import electrochemistry
 from operando.core.quantities import interval
-from operando.pipeline.cell_ct.inputs import read_cycler
-from operando.pipeline.cell_ct.settings import Inputs
+from operando.pipeline.scans.inputs import read_cycler
+from operando.pipeline.scans.settings import Inputs
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_json, read_small_dataset, read_table, write_table
 

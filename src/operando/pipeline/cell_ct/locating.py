@@ -10,7 +10,7 @@ import xarray as xr
 from operando import io, morphometry
 from operando.core.phases import PhaseScheme
 from operando.core.quantities import quantity_table, rows_from_array
-from operando.pipeline.cell_ct.images import labels_on_grid
+from operando.pipeline.scans.images import labels_on_grid
 from operando.pipeline.step import Task
 from operando.pipeline.storage import dump_json, read_image, write_image, write_table
 

@@ -12,8 +12,9 @@ from operando import morphometry, segmentation
 from operando.core.axes import voxel_volume
 from operando.core.phases import PhaseScheme
 from operando.core.quantities import quantity_table, rows_from_array
+from operando.pipeline.cell_ct.annotated import annotations_of
 from operando.pipeline.cell_ct.errors import Errors, edge_um, known_errors, stated_errors
-from operando.pipeline.cell_ct.images import annotations_of, labels_on_grid
+from operando.pipeline.scans.images import labels_on_grid
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_image, read_json, read_small_dataset, write_json, write_table
 

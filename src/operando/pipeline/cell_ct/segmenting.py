@@ -12,8 +12,9 @@ import xarray as xr
 from operando import learn, morphometry, segmentation
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
+from operando.pipeline.cell_ct.annotated import annotations_of
 from operando.pipeline.cell_ct.errors import Errors, cleaned, edge_um, keep_errors, measured_errors
-from operando.pipeline.cell_ct.images import annotations_of, labels_on_grid
+from operando.pipeline.scans.images import labels_on_grid
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
 

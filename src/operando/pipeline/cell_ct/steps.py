@@ -6,16 +6,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from operando.pipeline.cell_ct import accounting, images, locating, measuring, segmenting
-from operando.pipeline.cell_ct.inputs import image_paths, open_series
+from operando.pipeline.cell_ct import accounting, locating, measuring, segmenting
 from operando.pipeline.cell_ct.page import make_report
 from operando.pipeline.cell_ct.settings import CellCT
+from operando.pipeline.scans import images
+from operando.pipeline.scans.inputs import open_series
+from operando.pipeline.scans.steps import opening_steps
 from operando.pipeline.step import Step, derived_seed
 
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
-_RATES = {"copy": 3e7, "register": 5e6, "network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6, "locate": 1e7}
-# Voxels reconstructed per second from about as many projections as pixels (docs/tomography.md).
-_RATES |= {"gridrec": 5e6, "fbp": 3e6, "sirt": 2e5, "cgls": 2e5}
+_RATES = {"network": 8e5, "otsu": 2e7, "clean": 1e7, "measure": 3e6, "locate": 1e7}
 _SECONDS_PER_TRAINING_STEP = 0.12  # the half as many of the second stage included
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 900_000_000  # Python with torch, a network and its activations
@@ -37,70 +37,31 @@ def make_steps(settings: CellCT, workers: int) -> list[Step]:
         "inputs": read
     }
 
-    files = tuple(Path(path.partition("#")[0]) for path in image_paths(inputs))
-    steps = [
-        Step(
-            name="open",
-            title="Open the images",
-            function=images.open_scans,
-            outputs=("image.zarr",),
-            files=files,
-            parameters={"inputs": read, **common},
-            access="block",
-            bytes_in_memory=_BASE_BYTES + workers * 128**3 * item * 4,
-            bytes_on_disk=voxels * item,
-            seconds=voxels / _RATES["copy"],
-        )
-        if inputs.projections is None
-        else Step(
-            name="reconstruct",
-            title="Reconstruct the scans",
-            function=images.reconstruct,
-            outputs=("image.zarr", "tomography.json"),
-            files=files,
-            parameters={"inputs": read, "tomography": settings.tomography.model_dump(), **common},
-            access="sinogram",
-            bytes_in_memory=_BASE_BYTES + workers * 16 * 12 * max(series.shape[1:]) ** 2 * 4,
-            bytes_on_disk=3 * voxels * item,
-            seconds=voxels / _RATES[settings.tomography.method],
-        )
-    ]
-    image = "image.zarr"
-    moved: tuple[str, ...] = ()
+    steps, image, moved = opening_steps(
+        series, inputs, settings.tomography, settings.registration, common=common, workers=workers
+    )
     deformed: tuple[str, ...] = ()
-    if settings.registration.method != "none":
-        image, moved = "registered.zarr", ("motion.json",)
+    if (
+        moved
+        and settings.registration.deformation
+        and series.sizes["t"] > 1
+        and min(series.shape[1:]) >= _DEFORMED_VOXELS
+    ):
+        deformed = ("deformation.zarr",)
         steps.append(
             Step(
-                name="register",
-                title="Register the scans",
-                function=images.register,
-                inputs=("image.zarr",),
-                outputs=("motion.json", "motion.parquet", "registered.zarr"),
-                parameters=settings.registration.model_dump(include={"method", "reference", "level"}),
+                name="deform",
+                title="Map the deformation",
+                function=images.deform,
+                inputs=("registered.zarr",),
+                outputs=deformed,
+                parameters={"reference": settings.registration.reference},
                 access="block",
-                halo=2,
                 bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
-                bytes_on_disk=voxels * 4,
-                seconds=voxels / _RATES["register"] + 2 * series.sizes["t"],
+                bytes_on_disk=voxels // 1000,
+                seconds=3 * 0.05 * scan / images.deformation_spacing(series.shape[1:]) ** 3,
             )
         )
-        if settings.registration.deformation and series.sizes["t"] > 1 and min(series.shape[1:]) >= _DEFORMED_VOXELS:
-            deformed = ("deformation.zarr",)
-            steps.append(
-                Step(
-                    name="deform",
-                    title="Map the deformation",
-                    function=images.deform,
-                    inputs=("registered.zarr",),
-                    outputs=deformed,
-                    parameters={"reference": settings.registration.reference},
-                    access="block",
-                    bytes_in_memory=_BASE_BYTES + workers * 128**3 * 16,
-                    bytes_on_disk=voxels // 1000,
-                    seconds=3 * 0.05 * scan / images.deformation_spacing(series.shape[1:]) ** 3,
-                )
-            )
     model: tuple[str, ...] = ()
     trained: tuple[Path, ...] = ()
     if segment.model is not None:

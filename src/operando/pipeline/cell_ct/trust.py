@@ -9,8 +9,8 @@ import pandas as pd
 import xarray as xr
 
 from operando import report
-from operando.pipeline.cell_ct.images import labels_on_grid
 from operando.pipeline.cell_ct.shown import Shown
+from operando.pipeline.scans.images import labels_on_grid
 
 _FEWEST = 20  # voxels in a bin of a reliability diagram: fewer say nothing
 

@@ -1,4 +1,4 @@
-"""What the files of a ``cell-ct`` recipe hold, and every fault in them; headers only."""
+"""What the files of the scans hold; headers only."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando import electrochemistry, io, learn
+from operando import electrochemistry, io
 from operando.core.axes import SPACE, axis_spacing, labeled_image, spacing
 from operando.core.errors import InputError
-from operando.core.phases import PhaseScheme
 from operando.core.units import PIXEL
 from operando.io.annotations import is_log
-from operando.morphometry.sides import SIDE_COMPONENTS
-from operando.morphometry.uncertainty import LITHIUM
-from operando.pipeline.cell_ct.settings import CellCT, Inputs
+from operando.pipeline.scans.settings import Inputs
 from operando.pipeline.settings import Faults
-from operando.segmentation import network, otsu
-
-KINDS = {"network": network.KIND, "iterative": network.KIND, "otsu": otsu.KIND}
-"""What the card of a saved model says, by method."""
-
 
 _STITCH_SLACK = 4  # planes by which an overlap may be off: what operando.tomography.stitch searches
 
@@ -207,85 +199,23 @@ def times(series: xr.DataArray) -> np.ndarray | None:
     return np.asarray(t.values, dtype=float) if t.attrs.get("units") == "h" else None
 
 
-def faults(settings: CellCT) -> list[str]:
-    """Everything that the settings and the headers of their files get wrong."""
+def cycler_faults(inputs: Inputs, series: xr.DataArray | None) -> list[str]:
+    """What the cycler's record gets wrong, by itself and against the times of the scans."""
     found = Faults()
-    attempt = found.attempt
-    inputs, segment = settings.inputs, settings.segment
-    series = attempt("inputs", lambda: open_series(inputs))
-    phases = attempt("cell.phases", lambda: PhaseScheme(settings.cell.phases))
-    found += [
-        f"cell.phases: {name!r} is needed to find the interfaces, got {sorted(phases)}. Name it so."
-        for name in ("electrolyte", "electrode")
-        if phases is not None and name not in phases
-    ]
-    how = settings.tomography
-    if how.delta_beta is not None and (how.energy_kev is None or how.distance_mm is None):
-        found.append(
-            "tomography: phase retrieval needs energy_kev and distance_mm beside delta_beta. "
-            "Give them, or leave delta_beta out."
-        )
-    if segment.method != "otsu" and segment.model is None and segment.annotations is None:
-        found.append(
-            "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
-            "Give one of them, or set method: otsu."
-        )
-    if phases is not None:
-        found += [
-            f"cell.phases: {name!r} is what the ledger calls something else, so no phase can have this name. Rename it."
-            for name in (*SIDE_COMPONENTS, "inactive", LITHIUM)
-            if name in phases
-        ]
-    if segment.model is not None:
-        kind = KINDS[segment.method]
-        card = found.attempt("segment.model", lambda: learn.load_card(str(segment.model), kind=kind))
-        if card is not None and phases is not None and {n: p["id"] for n, p in card["phases"].items()} != dict(phases):
+    cycler = found.attempt("inputs.cycler", lambda: read_cycler(inputs))
+    if cycler is not None and series is not None:
+        hours = times(series)
+        if hours is None:
             found.append(
-                f"segment.model: it knows the phases {sorted(card['phases'])}, the recipe {sorted(phases)}. "
-                "Give cell.phases the names and ids of the model."
+                "inputs.times_h: a balance needs the time of each scan, which the images do not hold. "
+                "Give the hours on the cycler's clock, or leave the cycler out."
             )
-    for key, path, frame in (
-        ("segment.annotations", segment.annotations, segment.annotations_frame),
-        ("truth", settings.truth, settings.truth_frame),
-    ):
-        if path is not None and series is not None and frame == "scans":
-            attempt(key, lambda path=path, key=key: open_labels(path, inputs, key=key))  # type: ignore[misc]
-        elif path is not None:
-            attempt(key, lambda path=path: io.open_annotations(path) if is_log(path) else io.describe(path))  # type: ignore[misc]
-    if series is not None:
-        scans = series.sizes["t"]
-        asked = {"registration.reference": [settings.registration.reference]}
-        asked["segment.held_out_scans"] = segment.held_out_scans or []
-        found += [
-            f"{key}: scans are numbered 0 to {scans - 1}, got {number}. Correct it."
-            for key, numbers in asked.items()
-            for number in numbers
-            if not 0 <= number < scans
-        ]
-    if series is not None and settings.cell.active_area_cm2 is not None:
-        step = spacing(series)
-        seen = 1e-8 * step["y"] * step["x"] * series.sizes["y"] * series.sizes["x"]
-        if seen > 1.001 * settings.cell.active_area_cm2:
+        elif hours[0] < (ends := cycler["time_h"].iloc[[0, -1]].tolist())[0] or hours[-1] > ends[1]:
             found.append(
-                f"cell.active_area_cm2: it must be at least the field of view, {seen:.3g} cm2, which cannot take more "
-                f"than all of the current, got {settings.cell.active_area_cm2:g}. Correct it, cut off what is not cell "
-                "with inputs.region, or leave it null where the whole cell is seen."
+                f"inputs.cycler: every scan must lie within the record ({ends[0]:g} to {ends[1]:g} h on the clock "
+                f"of the scans), got scans from {hours[0]:g} to {hours[-1]:g} h. Correct inputs.cycler_offset_h or "
+                "inputs.times_h."
             )
-    if inputs.cycler is not None:
-        cycler = attempt("inputs.cycler", lambda: read_cycler(inputs))
-        if cycler is not None and series is not None:
-            hours = times(series)
-            if hours is None:
-                found.append(
-                    "inputs.times_h: a balance needs the time of each scan, which the images do not hold. "
-                    "Give the hours on the cycler's clock, or leave the cycler out."
-                )
-            elif hours[0] < (ends := cycler["time_h"].iloc[[0, -1]].tolist())[0] or hours[-1] > ends[1]:
-                found.append(
-                    f"inputs.cycler: every scan must lie within the record ({ends[0]:g} to {ends[1]:g} h on the clock "
-                    f"of the scans), got scans from {hours[0]:g} to {hours[-1]:g} h. Correct inputs.cycler_offset_h or "
-                    "inputs.times_h."
-                )
-            else:
-                attempt("inputs.cycler", lambda: electrochemistry.charge_between(cycler, hours))
+        else:
+            found.attempt("inputs.cycler", lambda: electrochemistry.charge_between(cycler, hours))
     return found

@@ -1,4 +1,4 @@
-"""The first steps of recipe ``cell-ct``: scans that are open, checked, and in one frame."""
+"""The first steps of every recipe over CT scans: scans that are open, checked, and in one frame."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import xarray as xr
 from operando import io, registration, tomography
 from operando.core.axes import SPACE
 from operando.core.errors import InputError
-from operando.core.phases import UNLABELED, PhaseScheme
+from operando.core.phases import PhaseScheme
 from operando.core.quantities import quantity_table
-from operando.pipeline.cell_ct.inputs import along_z, cut, open_labels, open_projections, open_series
-from operando.pipeline.cell_ct.settings import Inputs, Tomography
+from operando.pipeline.scans.inputs import along_z, cut, open_labels, open_projections, open_series
+from operando.pipeline.scans.settings import Inputs, Tomography
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
 
@@ -243,20 +243,3 @@ def labels_on_grid(task: Task, path: str, *, key: str, frame: str = "scans") -> 
         return labels.isel(field)
     labels = open_labels(path, inputs, key=key).assign_attrs(phases=phases)
     return registration.apply_motion(labels, _motion_of(known["motion"], known["units"])).isel(field)
-
-
-def annotations_of(task: Task) -> tuple[xr.DataArray, list[int], list[int]]:
-    """Annotations on the grid of the images, the annotated scans, and which of them are held out first."""
-    marks = labels_on_grid(
-        task,
-        task.parameters["annotations"],
-        key="segment.annotations",
-        frame=task.parameters["annotations_frame"],
-    )
-    annotated = [scan for scan in range(marks.sizes["t"]) if bool((marks[scan].data != UNLABELED).any().compute())]
-    held = task.parameters["held_out_scans"]
-    if held is None:
-        # Spread over the cycle, so that charge and discharge are both seen; a lone scan cannot be spared.
-        count = round(len(annotated) / 4) or int(len(annotated) > 1)
-        held = [annotated[int((k + 0.5) * len(annotated) / count)] for k in range(count)]
-    return marks, annotated, sorted(set(held) & set(annotated))

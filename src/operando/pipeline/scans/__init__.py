@@ -1,0 +1,1 @@
+"""What recipes over CT scans begin with: the scans open, checked, reconstructed and in one frame."""
