@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from operando import io, learn
-from operando.core.axes import spacing
 from operando.core.phases import PhaseScheme
 from operando.io.annotations import is_log
 from operando.morphometry.sides import SIDE_COMPONENTS
 from operando.morphometry.uncertainty import LITHIUM
 from operando.pipeline.cell_ct.settings import CellCT
-from operando.pipeline.scans.inputs import cycler_faults, open_labels, open_series
+from operando.pipeline.scans.inputs import area_faults, cycler_faults, open_labels, open_series, tomography_faults
 from operando.pipeline.settings import Faults
 from operando.segmentation import network, otsu
 
@@ -29,12 +28,7 @@ def faults(settings: CellCT) -> list[str]:
         for name in ("electrolyte", "electrode")
         if phases is not None and name not in phases
     ]
-    how = settings.tomography
-    if how.delta_beta is not None and (how.energy_kev is None or how.distance_mm is None):
-        found.append(
-            "tomography: phase retrieval needs energy_kev and distance_mm beside delta_beta. "
-            "Give them, or leave delta_beta out."
-        )
+    found += tomography_faults(settings.tomography)
     if segment.method != "otsu" and segment.model is None and segment.annotations is None:
         found.append(
             "segment: a network needs a trained 'model', or 'annotations' to train on; got neither. "
@@ -72,15 +66,8 @@ def faults(settings: CellCT) -> list[str]:
             for number in numbers
             if not 0 <= number < scans
         ]
-    if series is not None and settings.cell.active_area_cm2 is not None:
-        step = spacing(series)
-        seen = 1e-8 * step["y"] * step["x"] * series.sizes["y"] * series.sizes["x"]
-        if seen > 1.001 * settings.cell.active_area_cm2:
-            found.append(
-                f"cell.active_area_cm2: it must be at least the field of view, {seen:.3g} cm2, which cannot take more "
-                f"than all of the current, got {settings.cell.active_area_cm2:g}. Correct it, cut off what is not cell "
-                "with inputs.region, or leave it null where the whole cell is seen."
-            )
+    if series is not None:
+        found += area_faults(settings.cell.active_area_cm2, series)
     if inputs.cycler is not None:
         found += cycler_faults(inputs, series)
     return found

@@ -14,7 +14,7 @@ from operando.core.axes import SPACE, axis_spacing, labeled_image, spacing
 from operando.core.errors import InputError
 from operando.core.units import PIXEL
 from operando.io.annotations import is_log
-from operando.pipeline.scans.settings import Inputs
+from operando.pipeline.scans.settings import Inputs, Tomography
 from operando.pipeline.settings import Faults
 
 _STITCH_SLACK = 4  # planes by which an overlap may be off: what operando.tomography.stitch searches
@@ -219,3 +219,26 @@ def cycler_faults(inputs: Inputs, series: xr.DataArray | None) -> list[str]:
         else:
             found.attempt("inputs.cycler", lambda: electrochemistry.charge_between(cycler, hours))
     return found
+
+
+def area_faults(active_area_cm2: float | None, series: xr.DataArray) -> list[str]:
+    """What is wrong where the field of view is larger than the cell is said to be."""
+    step = spacing(series)
+    seen = 1e-8 * step["y"] * step["x"] * series.sizes["y"] * series.sizes["x"]
+    if active_area_cm2 is None or seen <= 1.001 * active_area_cm2:
+        return []
+    return [
+        f"cell.active_area_cm2: it must be at least the field of view, {seen:.3g} cm2, which cannot take more "
+        f"than all of the current, got {active_area_cm2:g}. Correct it, cut off what is not cell "
+        "with inputs.region, or leave it null where the whole cell is seen."
+    ]
+
+
+def tomography_faults(how: Tomography) -> list[str]:
+    """What is wrong where phase retrieval is asked for without what it needs."""
+    if how.delta_beta is None or (how.energy_kev is not None and how.distance_mm is not None):
+        return []
+    return [
+        "tomography: phase retrieval needs energy_kev and distance_mm beside delta_beta. "
+        "Give them, or leave delta_beta out."
+    ]
