@@ -8,19 +8,29 @@ from typing import Annotated
 import typer
 
 from operando.cli.console import say
+from operando.core.errors import nearest
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where to write the cell and the run.")] = Path("demo"),
-    scans: Annotated[int, typer.Option(min=4, help="Scans of the cycle.")] = 9,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to write the cell and the run; default demo or demo-pores.")
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current."),
+    ] = "cell-ct",
+    scans: Annotated[int | None, typer.Option(min=3, help="Scans of the series; default 9 and 5.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cell and the training.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Simulate a Li | polymer | Li cell under CT and take it from images to lithium ledger and report."""
+    """Simulate a working lithium cell under CT and take it from images to ledger and report."""
     from operando.cli.run import finish
-    from operando.pipeline import load
-    from operando.pipeline.demo import write_demo
+    from operando.pipeline import DEMOS, load
 
-    recipe = write_demo(folder, scans=scans, seed=seed, say=say)
-    finish(recipe, loaded=load(recipe), workers=workers, as_json=as_json)
+    if recipe not in DEMOS:
+        raise typer.BadParameter(f"there is no demo of {recipe!r}. {nearest(recipe, DEMOS)}", param_hint="--recipe")
+    where = folder or Path("demo" if recipe == "cell-ct" else f"demo-{recipe}")
+    asked = {} if scans is None else {"scans": scans}
+    written = DEMOS[recipe](where, seed=seed, say=say, **asked)
+    finish(written, loaded=load(written), workers=workers, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Networks by name: a small residual U-Net that trains in a minute on a laptop, and the one of Huang 2023."""
+"""Networks by name: a small residual U-Net that trains in a minute on a laptop, those of Huang 2023 and Dixit 2020."""
 
 from __future__ import annotations
 
@@ -8,24 +8,32 @@ from typing import Any
 
 from operando.core.errors import InputError, nearest, require
 
+ENCODERS: dict[str, int] = {"resnet10": 512, "resnet18": 512, "resnet34": 512, "resnet50": 2048}
+"""Encoders by name, with the channels that each ends with."""
+
 
 @dataclass(frozen=True)
 class NetworkDesign:
-    """A residual U-Net as numbers.
+    """A U-Net as numbers.
 
     Parameters
     ----------
     channels : tuple of int
-        Feature channels of each level, finest first.
+        Feature channels of each level, finest first. With an encoder: those of the decoder, and last those that the
+        encoder ends with.
     strides : tuple of int
         Downsampling into each level; one fewer than ``channels`` or, as in MONAI, the finest level
-        may itself be strided.
+        may itself be strided. With an encoder: five times 2.
     dropout : float
         Fraction of features dropped in training, in [0, 1).
     patch : tuple of int
         Rows and columns of the patches it is meant for, in voxels.
     order : str
-        What follows each convolution: a permutation of N (batch normalization), D (dropout), A (PReLU).
+        What follows each convolution: a permutation of N (batch normalization), D (dropout), A (PReLU). An encoder
+        has its own.
+    encoder : str, optional
+        A residual network in :data:`ENCODERS` that replaces the descending half. Its weights start at random: none
+        are downloaded.
     """
 
     channels: tuple[int, ...]
@@ -33,6 +41,7 @@ class NetworkDesign:
     dropout: float = 0.0
     patch: tuple[int, int] = (160, 128)
     order: str = "NDA"
+    encoder: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or len(self.strides) != len(self.channels) - 1:
@@ -49,6 +58,17 @@ class NetworkDesign:
             raise InputError(
                 f"NetworkDesign: order must be made of the letters N, D and A, got {self.order!r}. Use 'NDA'."
             )
+        if self.encoder is not None:
+            if self.encoder not in ENCODERS:
+                raise InputError(
+                    f"NetworkDesign: there is no encoder {self.encoder!r}. {nearest(self.encoder, ENCODERS)}"
+                )
+            if self.strides != (2,) * 5 or self.channels[-1] != ENCODERS[self.encoder] or self.order != "NDA":
+                raise InputError(
+                    f"NetworkDesign: with the encoder {self.encoder!r} there are five strides of 2, the last of six "
+                    f"channels is {ENCODERS[self.encoder]} and the order 'NDA', got strides {self.strides}, channels "
+                    f"{self.channels} and {self.order!r}. Start from network_design('dixit2020')."
+                )
         if len(self.patch) != 2 or any(size < self.factor or size % self.factor for size in self.patch):
             raise InputError(
                 f"NetworkDesign: both sides of a patch must be multiples of {self.factor}, the product of the strides, "
@@ -77,6 +97,7 @@ class NetworkDesign:
             dropout=float(plain["dropout"]),
             patch=(rows, columns),
             order=str(plain.get("order", "NDA")),
+            encoder=None if plain.get("encoder") is None else str(plain["encoder"]),
         )
 
 
@@ -89,10 +110,17 @@ NETWORKS: dict[str, NetworkDesign] = {
         patch=(512, 512),
         order="ADN",
     ),
+    "dixit2020": NetworkDesign(
+        channels=(16, 32, 64, 128, 256, 512), strides=(2, 2, 2, 2, 2), patch=(160, 160), encoder="resnet34"
+    ),
 }
 """Designs by name. ``huang2023`` is the paper's (Supplementary Note 1): seven levels of two residual blocks, each a
 3 x 3 convolution, PReLU, dropout of 20 % and batch normalization in that order, patches of 512 x 512. MONAI strides
-its convolutions where the paper takes the maximum of 2 x 2."""
+its convolutions where the paper takes the maximum of 2 x 2.
+
+``dixit2020`` has the resnet34 encoder that the paper names (24 M parameters); decoder, patches and starting weights,
+of which it says nothing, are those of MONAI's FlexibleUNet, not pretrained. What the encoder sees is at half the
+resolution of the image and coarser, so features thinner than about three voxels are hard for it."""
 
 
 def network_design(name: str | NetworkDesign) -> NetworkDesign:
@@ -148,7 +176,8 @@ def build_network(
     Notes
     -----
     The residual U-Net of MONAI: two residual units per level, PReLU, batch normalization. Huang et
-    al. (2023), Supplementary Note 1.
+    al. (2023), Supplementary Note 1. With an encoder, MONAI's FlexibleUNet: a residual network, and a decoder of two
+    3 x 3 convolutions per level after doubling by nearest neighbor. Dixit et al. (2020), doi:10.1021/acsaem.0c02053.
 
     Examples
     --------
@@ -164,16 +193,23 @@ def build_network(
     # Random numbers of the CPU, so that a seed means the same weights on every device.
     with torch.random.fork_rng(devices=[]), torch.device("meta" if device == "meta" else "cpu"):
         torch.manual_seed(seed)
-        network = nets.UNet(
-            spatial_dims=2,
-            in_channels=in_channels,
-            out_channels=classes,
-            channels=numbers.channels,
-            strides=numbers.strides,
-            num_res_units=2,
-            act="PRELU",
-            norm="BATCH",
-            dropout=numbers.dropout,
-            adn_ordering=numbers.order,
-        )
+        shared = {"spatial_dims": 2, "in_channels": in_channels, "out_channels": classes, "dropout": numbers.dropout}
+        if numbers.encoder is not None:
+            network = nets.FlexibleUNet(
+                **shared,
+                backbone=numbers.encoder,
+                pretrained=False,
+                decoder_channels=numbers.channels[-2::-1],
+                norm="batch",
+            )
+        else:
+            network = nets.UNet(
+                **shared,
+                channels=numbers.channels,
+                strides=numbers.strides,
+                num_res_units=2,
+                act="PRELU",
+                norm="BATCH",
+                adn_ordering=numbers.order,
+            )
     return network if device == "meta" else network.to(device=device, memory_format=torch.channels_last)

@@ -64,6 +64,9 @@ def write_table(task: Task, artifact: str, table: pd.DataFrame) -> None:
 
 def write_dataset(task: Task, artifact: str, dataset: xr.Dataset) -> None:
     """Write a Dataset as a Zarr group."""
+    # Text of fixed length has no place in the Zarr specification; that of any length has.
+    fixed = {name: values.astype(object) for name, values in dataset.coords.items() if values.dtype.kind == "U"}
+    dataset = dataset.assign_coords(fixed)
     with task.writing(artifact) as path:
         dataset.to_zarr(path, zarr_format=3, consolidated=False)
 

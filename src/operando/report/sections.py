@@ -88,8 +88,17 @@ def gray_limits(image: np.ndarray | xr.DataArray, *, percent: float = 0.5) -> tu
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def overlay_rgba(labels: np.ndarray, phases: PhaseScheme, *, opacity: float = _OPACITY) -> np.ndarray:
+def overlay_rgba(
+    labels: np.ndarray, phases: PhaseScheme, *, opacity: float | Mapping[str, float] = _OPACITY
+) -> np.ndarray:
     """Colors to lay over a gray image: one per phase, electrolyte, background and unlabeled left clear.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8
+    phases : PhaseScheme
+    opacity : float or mapping of phase to float
+        0 to 1; phases that a mapping does not name have 0.6.
 
     Returns
     -------
@@ -105,7 +114,8 @@ def overlay_rgba(labels: np.ndarray, phases: PhaseScheme, *, opacity: float = _O
     table = np.zeros((256, 4))
     for name in phases:
         if not _is_ground(name, phases):
-            table[phases[name]] = to_rgba(phases.color(name), opacity)
+            alpha = opacity.get(name, _OPACITY) if isinstance(opacity, Mapping) else opacity
+            table[phases[name]] = to_rgba(phases.color(name), alpha)
     return table[np.asarray(labels, dtype=np.uint8)]
 
 
@@ -152,7 +162,7 @@ def draw_plane(
     phases: PhaseScheme | None = None,
     *,
     limits: tuple[float, float] | None = None,
-    opacity: float = _OPACITY,
+    opacity: float | Mapping[str, float] = _OPACITY,
     scale_bar: bool = True,
 ) -> None:
     """Draw a gray plane and labels over it into ``ax``; labels without a plane are drawn solid."""

@@ -320,7 +320,8 @@ def add_scale_bar(ax: Any, *, unit: str = "um", length: float | None = None, col
     left, right = sorted(ax.get_xlim())
     low, high = ax.get_ylim()
     drawn = scale_bar_length(right - left) if length is None else length
-    thickness = 0.018 * min(right - left, abs(high - low))
+    # A panel may be wide and low: the bar must stay thicker than its outline.
+    thickness = max(0.018 * min(right - left, abs(high - low)), 0.006 * (right - left))
     bar = AnchoredSizeBar(
         ax.transData,
         drawn,
@@ -363,7 +364,7 @@ def phase_legend(figure: Any, phases: PhaseScheme, names: Iterable[str], *, colu
     names = list(names)
     if not names:
         return
-    handles = [Patch(facecolor=phases.color(n), edgecolor=INK, linewidth=0.3, label=n) for n in names]
+    handles = [Patch(facecolor=phases.color(n), edgecolor=INK, linewidth=0.3, label=n.replace("_", " ")) for n in names]
     figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -58,10 +58,24 @@ def gray_levels(gray: Mapping[str, float] | None, *, variation: float, seed: int
 
 
 class Camera:
-    """Images of one cell, scan by scan; what belongs to the cell or the detector is drawn once."""
+    """Images of one cell, scan by scan; what belongs to the cell or the detector is drawn once.
 
-    def __init__(self, shape: Sequence[int], *, imaging: Imaging, seed: int, scans: int) -> None:
+    ``dense`` and ``void`` are the ids of the phases between which the stated fringe stands; the noise is stated in
+    ``dense``.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        imaging: Imaging,
+        seed: int,
+        scans: int,
+        dense: int = CELL["electrolyte"],
+        void: int = CELL["pit"],
+    ) -> None:
         self._shape, self._imaging, self._seed = tuple(shape), imaging, seed
+        self._dense, self._void = float(imaging.gray[dense]), float(imaging.gray[void])
         drift = generator(seed, "drift").standard_normal(scans).cumsum()
         # A random walk grows with the root of the number of scans; the stated drift is its standard deviation.
         self._gain = 1.0 + imaging.drift * (drift - drift[0]) / max(1.0, np.sqrt(scans / 2))
@@ -82,14 +96,19 @@ class Camera:
         -------
         ndarray of float32, shape (z, y, x)
         """
-        from scipy.ndimage import affine_transform, gaussian_filter, laplace, spline_filter
-
         use = self._imaging
         image = use.gray.astype(np.float32)[labels]
         if use.defects:
             image[self._particles & (labels <= CELL["electrode"])] *= np.float32(_PARTICLE)
         if use.texture:
             image *= self._texture(labels)
+        return self.expose(image, scan=scan, to_reference=to_reference)
+
+    def expose(self, image: np.ndarray, *, scan: int, to_reference: np.ndarray | None = None) -> np.ndarray:
+        """What detector and reconstruction make of the gray (z, y, x) float32 of a cell; see :meth:`image`."""
+        from scipy.ndimage import affine_transform, gaussian_filter, laplace, spline_filter
+
+        use = self._imaging
         if use.fringes:
             edges = laplace(gaussian_filter(image, _FRINGE_SIGMA, mode="nearest"), mode="nearest")
         if use.blur:
@@ -115,11 +134,10 @@ class Camera:
 
     @cached_property
     def _fringe_unit(self) -> float:
-        """Peak of the Laplacian at a flat edge between electrolyte and void."""
+        """Peak of the Laplacian at a flat edge between the dense phase and void."""
         from scipy.ndimage import gaussian_filter1d, laplace
 
-        gray = self._imaging.gray
-        edge = np.where(np.arange(64) < 32, gray[CELL["electrolyte"]], gray[CELL["pit"]])
+        edge = np.where(np.arange(64) < 32, self._dense, self._void)
         peak = float(np.abs(laplace(gaussian_filter1d(edge, _FRINGE_SIGMA))).max())
         return peak if peak > 0 else 1.0
 
@@ -200,7 +218,7 @@ class Camera:
         from scipy.ndimage import gaussian_filter
 
         use = self._imaging
-        level = float(use.gray[CELL["electrolyte"]])
+        level = self._dense
         rng = generator(self._seed, "noise", scan)
         photons = level / (_POISSON_SHARE * (use.noise * level) ** 2)
         electronic = use.noise * level * np.sqrt(1 - _POISSON_SHARE)

@@ -12,14 +12,16 @@ import xarray as xr
 
 from operando import learn
 from operando.core.axes import SPACE, axis_spacing
+from operando.core.blocks import iter_blocks
 from operando.core.errors import InputError
-from operando.core.phases import PhaseScheme
+from operando.core.phases import UNLABELED, PhaseScheme
 from operando.learn.sampling import AnnotationCounts, Window
 from operando.learn.sections import Sections
 from operando.segmentation.contract import annotated_phases, as_annotations, as_image, as_series
 from operando.segmentation.fitted import Scale, scan_scale
 
 _ALIKE = 0.1  # by which voxel sizes of one network's series may differ
+_BLOCK = (128, 128, 128)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,38 @@ def gather_series(
                 f"and {first} um in series 0. Resample it, or train a network of its own."
             )
     return found, scheme
+
+
+def judged_series(
+    images: Any,
+    validation: Any,
+    material: Sequence[Series],
+    phases: PhaseScheme,
+    ids: Sequence[int],
+    *,
+    where: str,
+) -> list[Series]:
+    """Check annotations that are measured on against those that are trained on."""
+    judged, _ = gather_series(images, validation, phases, where=f"{where}: validation")
+    per_phase = sum(series.counts.per_scan.sum(axis=0) for series in judged)
+    unknown = [phases.name(number) for number in phases.ids if per_phase[number] and number not in ids]
+    if unknown:
+        raise InputError(
+            f"{where}: validation must show phases that are trained on, got also {unknown}. Annotate them for "
+            "training too, or set them to 255 in validation."
+        )
+    for number, (trained, held) in enumerate(zip(material, judged, strict=True)):
+        for scan in sorted(set(trained.annotated) & set(held.annotated)):
+            for block in iter_blocks(trained.gray.shape[1:], _BLOCK):
+                at = (scan, *block.core)
+                told = [np.asarray(marks[at]) != UNLABELED for marks in (trained.marks, held.marks)]
+                twice = np.count_nonzero(told[0] & told[1])
+                if twice:
+                    raise InputError(
+                        f"{where}: a voxel must be annotated for training or for validation, got {twice} voxels in "
+                        f"both in one block of series {number}, scan {scan}. Set them to 255 in one of the two."
+                    )
+    return judged
 
 
 def _count(given: Any) -> str:

@@ -21,7 +21,7 @@ from operando.learn.training import TrainingSettings
 from operando.segmentation.contract import as_image, as_series, label_image, not_fitted, probability_image
 from operando.segmentation.fitted import FittedNetwork, blockwise
 from operando.segmentation.held_out import held_out_voxels, measured, sampled_logits
-from operando.segmentation.material import Series, differs, gather_series, voxel_size, windows_of
+from operando.segmentation.material import Series, differs, gather_series, judged_series, voxel_size, windows_of
 from operando.segmentation.split import Split, choose_split
 
 KIND = "operando.segmentation.NetworkSegmenter"
@@ -44,7 +44,7 @@ class NetworkSegmenter:
         Names and ids of the phases. Default: the values annotated, named ``class_0, class_1, ...``.
     network : str or NetworkDesign
         ``"small"`` (0.4 M parameters, trains in about a minute on two cores), ``"huang2023"`` (the
-        seven levels of the paper) or numbers of your own.
+        seven levels of the paper), ``"dixit2020"`` (a resnet34 encoder) or numbers of your own.
     planes : "auto" or sequence of str
         Cross-sections that are read: of ``"zx", "zy", "yx"``. Auto: ``("zx", "zy")`` for a volume, so
         that place between the electrodes is in view, and ``("yx",)`` where z is thinner than 8 voxels.
@@ -78,8 +78,8 @@ class NetworkSegmenter:
     progress : callable, optional
         Called as ``progress(step, steps, loss)`` while training.
     validated : callable, optional
-        Called once as ``validated(segmenter)`` while series or scans are held out: the segmenter can predict and
-        has not seen them yet, so that anything may be measured on them.
+        Called once as ``validated(segmenter)`` while series, scans or given annotations are held out: the segmenter
+        can predict and has not seen them yet, so that anything may be measured on them.
 
     Attributes
     ----------
@@ -107,7 +107,8 @@ class NetworkSegmenter:
     ``metrics_`` belong to a network that never saw the held-out scans; the network kept has then seen
     them too, and is on average a little better. They are about the annotated voxels: honest on whole
     slices, flattering on strokes and points, which keep away from borders. Where only one scan is
-    annotated the split is by place within it, which flatters as well; the card says so.
+    annotated the split is by place within it, which flatters as well; the card says so. Annotations that are given
+    to ``fit`` as ``validation`` are never trained on, so ``metrics_`` are then those of the network that is kept.
 
     Strokes and points give thin phases as many voxels as thick ones. How frequent the phases are in
     the annotated scans is therefore estimated from all of their voxels, and the logits are shifted by
@@ -179,7 +180,7 @@ class NetworkSegmenter:
                 f"{self.block} and {windows}. The defaults are (192, 192, 192) and 400."
             )
 
-    def fit(self, images: Any, annotations: Any) -> Self:
+    def fit(self, images: Any, annotations: Any, *, validation: Any = None) -> Self:
         """Train on annotated voxels of one cell or of several.
 
         Parameters
@@ -189,6 +190,10 @@ class NetworkSegmenter:
             cell, of any shape but of one voxel size.
         annotations : DataArray or array of uint8, same shape, or a list of as many
             Ids of phases, 255 = unlabeled. A few whole cross-sections, strokes or points.
+        validation : as ``annotations``, optional
+            Annotations to measure and calibrate on that are never trained on, such as the second result of
+            :func:`operando.segmentation.slice_split`. They take the place of what the constructor's ``validation``
+            says. No voxel may be in both.
 
         Returns
         -------
@@ -198,8 +203,8 @@ class NetworkSegmenter:
         Raises
         ------
         InputError, AxesError, PhaseError
-            Where images and annotations do not fit each other or the phases, or fewer than two phases
-            are annotated.
+            Where images and annotations do not fit each other or the phases, fewer than two phases
+            are annotated, or a voxel is annotated for training and for validation.
 
         Notes
         -----
@@ -211,15 +216,16 @@ class NetworkSegmenter:
         per_phase = sum(series.counts.per_scan.sum(axis=0) for series in material)
         ids = [number for number in scheme.ids if per_phase[number]]
         sections = self._sections_for(material[0].gray.shape[1:])
-        split = self._split(material, ids)
+        judged = None if validation is None else judged_series(images, validation, material, scheme, ids, where=where)
+        split = self._split(material, ids) if judged is None else Split("given")
 
         network = learn.build_network(
             self.network, in_channels=sections.in_channels, classes=len(ids), seed=self.seed, device=self.device
         )
         if self.start is not None:
             self._go_on(self.start, network, ids, sections)
-        stages: list[tuple[str, TrainingSettings, Split]] = [("final", self.training, Split("none"))]
-        if split.kind != "none":
+        stages: list[tuple[str, TrainingSettings, Split]] = [("final", self.training, split)]
+        if split.kind not in ("none", "given"):
             refresh = replace(
                 self.training,
                 steps=max(1, round(_REFRESH * self.training.steps)),
@@ -255,7 +261,9 @@ class NetworkSegmenter:
             self.history_.extend({**entry, "stage": name} for entry in history)
             sampler = learn.PatchSampler(windows, classes=len(ids), sections=sections, seed=self.seed)
             sparse = sampler.sparsity()
-            held = None if without.kind == "none" else held_out_voxels(fitted, material, without, seed=self.seed)
+            held = None
+            if without.kind != "none":
+                held = held_out_voxels(fitted, material if judged is None else judged, without, seed=self.seed)
             if held is not None and sparse <= _SPARSE:
                 fitted.volume_shift = learn.volume_shift(held.logits, held.classes, units=held.units)
                 counted = True
@@ -269,7 +277,7 @@ class NetworkSegmenter:
                 fitted.temperature = max(surest, learn.fit_temperature(held.logits + fitted.shift, held.classes))
                 self.metrics_ = measured(fitted, held)
             self.card_ = self._card(material, split)
-            if without.kind in ("series", "scan") and self.validated is not None:
+            if without.kind in ("series", "scan", "given") and self.validated is not None:
                 self.validated(self)
         return self
 

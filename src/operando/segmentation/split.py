@@ -1,4 +1,4 @@
-"""Hold out annotations by cell or scan; and, to see the leak, by neighboring patches as papers do."""
+"""Hold out annotations by cell or scan; and, to see the leak, by neighboring patches or slices as papers do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from operando.core.axes import require_dims
-from operando.core.errors import InputError
+from operando.core.axes import SPACE, require_dims
+from operando.core.errors import AxesError, InputError, nearest
 from operando.core.phases import UNLABELED
 from operando.learn.sampling import AnnotationCounts
 
@@ -27,7 +27,7 @@ class Split:
     Parameters
     ----------
     kind : str
-        ``"series"``, ``"scan"``, ``"place"`` or ``"none"``.
+        ``"series"``, ``"scan"``, ``"place"``, ``"given"`` (annotations of their own) or ``"none"``.
     held : frozenset of (int, int)
         Series and scan of what is held out.
     axis : str, optional
@@ -89,6 +89,12 @@ class Split:
                 "trained_below": self.limits[0],
                 "held_out_from": self.limits[1],
                 "note": f"{self.reason}; places in one scan are alike, so the metrics flatter",
+            }
+        if self.kind == "given":
+            return {
+                "kind": "given",
+                "note": "metrics are of the network that is kept, on annotations given for validation and never "
+                "trained on; where they lie in the scans that were trained on, they flatter",
             }
         return {"kind": "none", "note": self.reason}
 
@@ -234,3 +240,93 @@ def random_patch_split(
     training, held_out = values.copy(), values.copy()
     training[out], held_out[~out] = UNLABELED, UNLABELED
     return annotations.copy(data=training), annotations.copy(data=held_out)
+
+
+def slice_split(
+    labels: xr.DataArray,
+    *,
+    train: int = 800,
+    validation: int = 200,
+    axis: str = "y",
+    scan: int = 0,
+    gap: int | None = 8,
+    seed: int = 0,
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Take whole cross-sections of one scan for training and others for validation, as Dixit et al. (2020) do.
+
+    Both are of the same electrode and step, so that what is measured on the second tells little about other
+    electrodes and steps: test there too, and show both figures side by side.
+
+    Parameters
+    ----------
+    labels : DataArray of uint8, dims ([t], z, y, x)
+        Labels of one electrode, 255 outside of its lithium. May be lazy.
+    train, validation : int
+        Cross-sections of each. The paper has 800 and 200.
+    axis : str
+        Normal of the cross-sections: ``"y"`` takes sections (z, x), ``"x"`` sections (z, y).
+    scan : int
+        The scan that they are taken from; without a time axis there is only 0.
+    gap : int or None
+        Cross-sections between the two, at least: validation takes the last ones along ``axis``, in one piece. None
+        draws all of them at random, so that nearly every validation slice has a trained one right beside it, which is
+        what a random choice of 1000 slices of one electrode comes to. The paper does not say how it chose.
+    seed : int
+
+    Returns
+    -------
+    training, validation : DataArray of uint8
+        Like ``labels``, 255 but in the chosen cross-sections. For ``fit(images, training, validation=validation)``.
+
+    Raises
+    ------
+    InputError, AxesError
+        Where there are not as many cross-sections, or scan or axis is not there.
+
+    Notes
+    -----
+    :class:`operando.segmentation.NetworkSegmenter` holds at most ``windows`` cross-sections, by default 400: pass it
+    ``windows=train`` to use them all. Neighboring slices are copies of each other as far as pores are wide and noise is
+    correlated; a gap wider than the largest pore takes that part of the leak away, not the gray levels, artifacts and
+    annotator that one electrode has in common.
+
+    Reference
+    ---------
+    Dixit et al., ACS Applied Energy Materials 3 (2020) 9534, doi:10.1021/acsaem.0c02053
+
+    Examples
+    --------
+    >>> labels = xr.DataArray(np.zeros((2, 12, 3), np.uint8), dims=("z", "y", "x"))
+    >>> training, validation = slice_split(labels, train=6, validation=2, gap=4)
+    >>> [np.flatnonzero((marks == 0).any(["z", "x"])).tolist() for marks in (training, validation)]
+    [[0, 1, 2, 3, 4, 5], [10, 11]]
+    """
+    where = "slice_split"
+    require_dims(labels, SPACE, optional=("t",), where=where)
+    if labels.dtype != np.uint8:
+        raise InputError(f"{where}: a label image is uint8, got {labels.dtype}. Convert it with .astype('uint8').")
+    if axis not in SPACE:
+        raise AxesError(f"{where}: there is no spatial axis {axis!r}. {nearest(axis, SPACE)}")
+    scans = labels.sizes.get("t", 1)
+    if not 0 <= scan < scans:
+        raise InputError(f"{where}: scan must lie from 0 to {scans - 1}, got {scan}. Count scans from 0.")
+    size, between = labels.sizes[axis], gap or 0
+    if min(train, validation) < 1 or between < 0 or train + validation + between > size:
+        fits = max(size - between, 0)
+        raise InputError(
+            f"{where}: {train} training and {validation} validation slices with {between} between them are wanted, of "
+            f"{size} along {axis!r}. Use train={fits - fits // 5} and validation={fits // 5}, or another axis."
+        )
+    rng = np.random.default_rng([seed, 6])
+    if gap is None:
+        chosen = rng.permutation(size)[: train + validation]
+        parts = chosen[:train], chosen[train:]
+    else:
+        parts = rng.permutation(size - validation - gap)[:train], np.arange(size - validation, size)
+    marks = []
+    for part in parts:
+        wanted = xr.DataArray(np.isin(np.arange(size), part), dims=axis)
+        if "t" in labels.dims:
+            wanted = wanted & xr.DataArray(np.arange(scans) == scan, dims="t")
+        marks.append(labels.where(wanted, np.uint8(UNLABELED)).transpose(*labels.dims))
+    return marks[0], marks[1]

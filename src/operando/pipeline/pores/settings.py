@@ -59,6 +59,7 @@ class Measure(Settings):
     electrolyte_bin_um: float = Field(36.0, gt=0, description="depth of a bin of the profile in the ceramic")
     interface_um: float = Field(100.0, gt=0, description="depth of the ceramic beneath an interface that is analyzed")
     tile_um: float = Field(36.0, gt=0, description="edge of a lateral tile of the maps")
+    smallest_pore_voxels: int = Field(8, ge=1, description="pores of fewer voxels are not listed one by one")
 
 
 class HotSpots(Settings):
@@ -73,9 +74,7 @@ class Ceramic(Settings):
 
     youngs_modulus_gpa: float = Field(150.0, gt=0, description="of dense ceramic (LLZO)")
     poissons_ratio: float = Field(0.26, gt=-1, lt=0.5, description="of dense ceramic")
-    grain_size_um: float = Field(
-        10.0, gt=0, description="of the synthetic isotropic domains; not seen by absorption"
-    )
+    grain_size_um: float = Field(10.0, gt=0, description="of the synthetic isotropic domains; not seen by absorption")
     boundary_conductivity: float = Field(
         1.0, gt=0, le=1, description="of grain boundaries over that of grains, in the synthetic domains"
     )
@@ -114,6 +113,9 @@ class Pores(Settings):
     explain: Explain = Field(Explain(), description="Does the microstructure explain the current?")
     report: ReportSettings = Field(ReportSettings(), description="What the page shows.")
     truth: str | None = Field(None, description="true labels where the cell is simulated: adds the comparison")
+    truth_current: str | None = Field(
+        None, description="true current density (t, component, y, x) in mA cm-2 where the cell is simulated"
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Pores:
@@ -133,5 +135,6 @@ def absolute(settings: Pores, base: Path) -> Pores:
                 update={"corrections": full(segment.corrections, base), "model": full(segment.model, base)}
             ),
             "truth": full(settings.truth, base),
+            "truth_current": full(settings.truth_current, base),
         }
     )

@@ -1,0 +1,275 @@
+"""Whether a map is explained by other maps of the same places, and how surely, where neighbors are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from operando.core.errors import InputError
+from operando.core.quantities import quantity_table
+from operando.morphometry.spatial_covariance import covariance_models
+from operando.morphometry.spatial_tiles import Tiles, read_tiles
+
+# With fewer independent samples beyond the coefficients, the tests no longer hold their level.
+_FEWEST_SAMPLES = 9.0
+# A map may be so smooth that its finest structure, which says nothing of its slopes, would decide on the covariance.
+_ROUGHNESS = 0.05
+_INFLATED = 5.0
+_ROUNDING = 1 - 1e-9
+
+
+def spatial_regression(
+    response: xr.DataArray,
+    predictors: Mapping[str, xr.DataArray],
+    *,
+    relative_to: Literal["mean", "sd"] = "mean",
+    block: int = 2,
+    permutations: int = 999,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """TODO."""
+    where = "spatial_regression"
+    for argument, number in (("block", block), ("permutations", permutations)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{where}: {argument} must be a whole number of at least 1, got {number!r}. Correct it.")
+    if not 0 < level < 1:
+        raise InputError(f"{where}: level must lie between 0 and 1, got {level!r}. Divide a percentage by 100.")
+    fewest = int(np.ceil(1 / (1 - level) - 1e-9)) - 1
+    if permutations < fewest:
+        raise InputError(
+            f"{where}: intervals at the level {level:g} need at least {fewest} permutations, got {permutations}. "
+            "Ask for more; 999 is usual."
+        )
+    tiles = read_tiles(response, predictors, relative_to=relative_to, where=where)
+    regression = _Regression(tiles, block=block, permutations=permutations, level=level, seed=seed)
+    table = quantity_table({"component": f"{tiles.name}~{name}", **row} for name, row in regression.rows())
+    if tiles.simulated:
+        table.attrs["simulated"] = True
+    return table
+
+
+class _Regression:
+    """One regression with its permutations, and the rows that say what was found."""
+
+    def __init__(self, tiles: Tiles, *, block: int, permutations: int, level: float, seed: int) -> None:
+        self.tiles, self.block, self.level = tiles, block, level
+        self.models = covariance_models(tiles.places, tiles.step)
+        random = np.random.default_rng(seed)
+        self.order = permuted_blocks(tiles.places, block, permutations, random=random)
+        self.gram = np.einsum("mnk,mnl->kl", tiles.design, tiles.design)
+        self.weights = list(tiles.design @ np.linalg.inv(self.gram))
+        ones = np.ones((len(tiles.places), 1))
+        self.empty = [ones] * len(tiles.design)
+        self.full = [np.hstack([ones, columns]) for columns in tiles.design]
+
+        self.noise = np.sqrt(_ROUGHNESS) * random.standard_normal(tiles.response.shape)
+
+        self.slopes = self._slopes(tiles.response[:, None])[0]
+        self.slope_covariance = self._slope_covariance(self._rough(tiles.response, self.full)[:, None], self.full)[0]
+        self.sigma = np.sqrt(np.diag(self.slope_covariance))
+        # Were nothing related: what the joint test and those of single predictors rest on.
+        self.unrelated = self.models.fit(self._rough(tiles.response, self.empty)[:, None], self.empty)
+        self.correlation = self.models[self.unrelated.choice[0]]
+        self.null = self._permuted(tiles.response, self.empty)
+
+    def _slopes(self, maps: np.ndarray) -> np.ndarray:
+        """Least squares: (R, K) for maps (N, R, M)."""
+        return np.asarray(sum(maps[:, :, m].T @ weight for m, weight in enumerate(self.weights)))
+
+    def _slope_covariance(self, maps: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
+        return self.models.slope_covariance(self.models.fit(maps, designs), self.weights)
+
+    def _rough(self, response: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
+        """Maps (N, M) with a little noise, a share of what ``designs`` leave of them."""
+        left = [
+            own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
+            for own, design in zip(response.T, designs, strict=True)
+        ]
+        return response + self.noise * np.std(left, axis=1)
+
+    def _permuted(self, response: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
+        """Maps (N, R, M) that are related to nothing beyond ``designs``, with the correlation of the response."""
+        response = self._rough(response, designs)
+        covariance = self.models[self.models.fit(response[:, None], designs).choice[0]]
+        inverse = covariance.inverse_root()
+        white = np.empty_like(response)
+        for m, design in enumerate(designs):
+            basis = np.linalg.qr(inverse @ design)[0]
+            own = inverse @ response[:, m]
+            white[:, m] = own - basis @ (basis.T @ own)
+        mixed = white[self.order].transpose(1, 0, 2)
+        return (covariance.root() @ mixed.reshape(len(white), -1)).reshape(mixed.shape)
+
+    def _t_null(self, k: int, slope: float) -> np.ndarray:
+        """|t| of coefficient k, (R,), of permuted maps in which it equals ``slope`` (Freedman and Lane 1983)."""
+        response = self.tiles.response - slope * self.tiles.design[:, :, k].T
+        maps = self._permuted(response, [np.delete(design, k + 1, axis=1) for design in self.full])
+        variance = self._slope_covariance(maps, self.full)[:, k, k]
+        return np.asarray(np.abs(self._slopes(maps)[:, k]) / np.sqrt(variance))
+
+    def _critical(self, null: np.ndarray) -> float:
+        """The value that is exceeded where the p-value is 1 - level or less."""
+        rank = int(np.ceil(self.level * (null.size + 1) - 1e-9))
+        return float(np.sort(null)[rank - 1])
+
+    def joint(self) -> float:
+        """p-value of all predictors together."""
+        null = _quadratic(self._slopes(self.null), self._slope_covariance(self.null, self.full))
+        return _p_value(null, _quadratic(self.slopes[None], self.slope_covariance[None])[0])
+
+    def partial(self, k: int) -> tuple[float, float, float]:
+        """p-value of predictor k beside the others, and the interval of its slope."""
+        null = self._t_null(k, 0.0)
+        half = self._critical(null) * self.sigma[k]
+        # The interval holds the slopes that a test does not reject. Their null differs little from that of zero, so
+        # that one step leads to its ends.
+        low, high = (
+            self.slopes[k] + sign * self.sigma[k] * self._critical(self._t_null(k, self.slopes[k] + sign * half))
+            for sign in (-1, 1)
+        )
+        return _p_value(null, abs(self.slopes[k]) / self.sigma[k]), low, high
+
+    def single(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Correlation of each predictor alone, its sigma and p-value, (K,)."""
+        weights = list(self.tiles.design / np.diag(self.gram))
+        total = (self.tiles.response**2).sum()
+        scale = np.sqrt(np.diag(self.gram) / total)
+        correlations = scale * sum(weight.T @ own for weight, own in zip(weights, self.tiles.response.T, strict=True))
+        sigma = scale * np.sqrt(_diagonal(self.models.slope_covariance(self.unrelated, weights))[0])
+        variance = _diagonal(self.models.slope_covariance(self.models.fit(self.null, self.empty), weights))
+        slopes = sum(self.null[:, :, m].T @ weight for m, weight in enumerate(weights))
+        null = np.abs(slopes) / np.sqrt(variance)
+        found = np.abs(correlations) / sigma
+        p = np.array([_p_value(own, value) for own, value in zip(null.T, found, strict=True)])
+        return np.asarray(correlations), sigma, p
+
+    def samples(self) -> tuple[np.ndarray, float]:
+        """Independent tiles behind the correlation with each predictor, (K,), and behind all of them."""
+        count = len(self.tiles.places)
+        ones = np.ones((count, 1))
+        free = count - self.correlation.between(ones, ones)[0, 0] / count
+        total = free * np.trace(self.unrelated.variance[0])
+        scatter = self.models.slope_covariance(self.unrelated, list(self.tiles.design))[0]
+        each = 1 + total * np.diag(self.gram) / np.diag(scatter)
+        together = 1 + total * len(self.gram) / np.trace(np.linalg.solve(self.gram, scatter))
+        return each, float(together)
+
+    def shares(self) -> tuple[float, np.ndarray]:
+        """R2 of the regression, and the share of what the others leave that each predictor explains, (K,)."""
+        total = (self.tiles.response**2).sum()
+        product = self.gram @ self.slopes
+        left = total - product @ self.slopes
+        own = self.slopes**2 / np.diag(np.linalg.inv(self.gram))
+        return float(1 - left / total), own / (own + max(left, 0.0))
+
+    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Predictor (or ``all``) and row."""
+        tiles = self.tiles
+        maps, count = len(tiles.design), len(tiles.places)
+        samples, together = self.samples()
+        r2, partial_r2 = self.shares()
+        correlations, correlation_sigma, single_p = self.single()
+        inflation = np.diag(np.linalg.inv(self.gram)) * np.diag(self.gram)
+        spread = np.sqrt((tiles.response**2).mean())
+        fewest = len(self.gram) + _FEWEST_SAMPLES
+        refused = ""
+        if together < fewest:
+            refused = (
+                f"not decided: {together:.1f} independent tiles for {len(self.gram)} predictors, at least {fewest:.0f} "
+                "are needed; a larger field of view or fewer predictors would help"
+            )
+        test = refused or (
+            f"{len(self.order)} permutations of blocks of {self.block} x {self.block} whitened tiles, two-sided"
+        )
+        length = tiles.length_unit
+        unit = tiles.effect_unit
+
+        def row(quantity: str, value: float, method: str, *, unit: str = "1", sigma: float = np.nan) -> dict[str, Any]:
+            decided = np.nan if refused and method == test else float(value)
+            found = {"quantity": quantity, "value": decided, "sigma": sigma, "unit": unit, "method": method}
+            return {**found, "n": count}
+
+        for k, name in enumerate(tiles.predictors):
+            p, low, high = self.partial(k)
+            per = f"of the {'mean' if unit == '%' else 'standard deviation'} per standard deviation of {name}"
+            collinear = "; the predictors are collinear: read the joint test" if inflation[k] > _INFLATED else ""
+            for found in (
+                row("effect", self.slopes[k], per, unit=unit, sigma=self.sigma[k]),
+                row("effect low", low, test, unit=unit),
+                row("effect high", high, test, unit=unit),
+                row("p-value", p, test),
+                row("standardized coefficient", self.slopes[k] / spread, "least squares", sigma=self.sigma[k] / spread),
+                row("partial r2", partial_r2[k], "of what the other predictors leave"),
+                row("variance inflation", inflation[k], "1 / (1 - R2 with the other predictors)" + collinear),
+                row("pearson", correlations[k], "within maps, alone", sigma=correlation_sigma[k]),
+                row("pearson p-value", single_p[k], test),
+                row("effective samples", samples[k], "1 + 1 / variance of r between unrelated such maps"),
+                row("predictor sd", tiles.spread[k], "between tiles, within maps", unit=tiles.units[k]),
+            ):
+                yield name, found
+        fitted = f"restricted likelihood, {self.correlation.family}, distance of 1/e"
+        for found in (
+            row("p-value", self.joint(), test),
+            row("r2", r2, "least squares"),
+            row("effective samples", together, "mean over the directions of the predictors"),
+            row("correlation length", self.correlation.length, fitted, unit=length),
+            row("nugget", self.correlation.nugget, "share of the variance that neighbors do not have in common"),
+            row("response sd", spread, "between tiles, within maps", unit=unit),
+            row("maps", maps, "pooled, with an intercept each"),
+            *(row(reason, number, "count") for reason, number in tiles.dropped.items()),
+        ):
+            yield "all", found
+
+
+def permuted_blocks(places: np.ndarray, block: int, permutations: int, *, random: np.random.Generator) -> np.ndarray:
+    """Orders of tiles in which whole blocks change places.
+
+    Parameters
+    ----------
+    places : ndarray of int, (N, 2)
+        Row and column of each tile.
+    block : int
+        Edge of a block, in tiles.
+    permutations : int
+    random : Generator
+
+    Returns
+    -------
+    ndarray of int, (permutations, N)
+        Tile i receives what tile ``order[i]`` had. The lattice of blocks is shifted anew for every permutation, a block
+        may be turned by 180 degrees, and blocks that are not whole (edges, missing tiles) are joined to their next.
+
+    Examples
+    --------
+    >>> places = np.argwhere(np.ones((4, 4)))
+    >>> order = permuted_blocks(places, 2, 50, random=np.random.default_rng(0))
+    >>> bool((np.sort(order, axis=1) == np.arange(16)).all())
+    True
+    """
+    order = np.empty((permutations, len(places)), int)
+    for row in order:
+        lattice = (places + random.integers(block, size=2)) // block
+        tiles = np.lexsort((lattice[:, 1], lattice[:, 0]))
+        ends = np.flatnonzero((np.diff(lattice[tiles], axis=0) != 0).any(axis=1)) + 1
+        pieces = np.split(tiles, ends)
+        turned = random.random(len(pieces)) < 0.5
+        row[tiles] = np.concatenate([pieces[i][:: -1 if turned[i] else 1] for i in random.permutation(len(pieces))])
+    return order
+
+
+def _quadratic(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Wald's statistic, (R,): slopes (R, K) in units of their covariance (R, K, K)."""
+    return np.asarray((slopes * np.linalg.solve(covariance, slopes[..., None])[..., 0]).sum(axis=1))
+
+
+def _diagonal(matrices: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrices, axis1=1, axis2=2)
+
+
+def _p_value(null: np.ndarray, found: float) -> float:
+    return float((1 + np.count_nonzero(null >= found * _ROUNDING)) / (null.size + 1))

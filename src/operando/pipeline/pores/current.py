@@ -1,0 +1,109 @@
+"""Current density over the electrodes, its sum against the applied current, its hot and cold spots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from operando import electrochemistry, morphometry
+from operando.core.axes import spacing
+from operando.core.quantities import quantity_table, rows_from_array
+from operando.pipeline.pores.cycle import Cycle
+from operando.pipeline.pores.measuring import cycle_in, plain
+from operando.pipeline.pores.segmenting import boundaries_of
+from operando.pipeline.pores.settings import Cell, HotSpots
+from operando.pipeline.step import Task
+from operando.pipeline.storage import read_image, write_dataset, write_table
+
+
+def map_current(task: Task) -> None:
+    """Maps of the current density from the thickness of the lithium, with and without its pores."""
+    boundaries, columns = boundaries_of(task), read_image(task, "columns.zarr").load()
+    cell, spots_ = Cell(**task.parameters["cell"]), HotSpots(**task.parameters["hot_spots"])
+    cycle, seed = cycle_in(task, columns), task.parameters["seed"]
+    thickness = cycle.stepped(morphometry.electrode_thickness(boundaries))
+    sigma = cycle.stepped(morphometry.thickness_sigma(boundaries))
+    porosity = cycle.stepped(columns.fillna(0.0).clip(0, 0.999))
+    common: dict[str, Any] = {"molar_volume_cm3_mol": cell.molar_volume_cm3_mol, "sigma_um": sigma}
+    as_paper = morphometry.plating_current_density(thickness, **common)
+    lithium = morphometry.plating_current_density(thickness, porosity=porosity, **common)
+    for map_ in (as_paper, lithium):
+        map_.attrs |= {"plating_side": cell.plating_side, "smooth_um": boundaries.attrs.get("smooth_um", 0.0)}
+    spots = morphometry.hot_spots(lithium, radius_um=spots_.radius_um, fdr=spots_.fdr, seed=seed)
+    table = morphometry.spot_table(spots)
+    maps = {
+        "current_density": plain(lithium),
+        "current_density_with_pores": plain(as_paper),
+        "sigma": plain(lithium.coords["sigma"]),
+        **{name: plain(spots[name]) for name in ("spot", "score", "p_value", "id", "direction")},
+    }
+    write_dataset(task, "current.zarr", xr.Dataset(maps))
+    write_table(task, "spots.parquet", table)
+    steps = lithium.sizes["t"]
+    tracks = morphometry.track_spots(spots, seed=seed) if steps > 1 else pd.DataFrame({"component": [], "relation": []})
+    write_table(task, "tracks.parquet", tracks)
+    rows = _thickness_rows(thickness, sigma) + _spot_rows(table, cycle)
+    tables = [quantity_table(rows)]
+    if np.isfinite(cycle.charge_mah[1:]).all() and cycle.hours is not None:
+        tables.append(_closure(as_paper, thickness, porosity, cycle, cell))
+    write_table(task, "current.parquet", pd.concat(tables, ignore_index=True))
+    write_table(task, "record.parquet", cycle.record)
+    write_table(task, "critical.parquet", _critical(cycle, cell, columns))
+
+
+def _thickness_rows(thickness: xr.DataArray, sigma: xr.DataArray) -> list[dict[str, Any]]:
+    """Mean thickness of both electrodes; the error of a column averages out, that of a level does not and is not in it."""
+    mean = thickness.mean(("y", "x")).assign_attrs(units="um")
+    n = thickness.notnull().sum(("y", "x"))
+    return rows_from_array(mean, quantity="thickness", sigma=sigma / np.sqrt(n), n=n, method="gray profiles")
+
+
+def _spot_rows(table: pd.DataFrame, cycle: Cycle) -> list[dict[str, Any]]:
+    """How many hot and cold spots every step has, and their area."""
+    rows = []
+    hours = cycle.hours if cycle.hours is not None else np.full(len(cycle.names), np.nan)
+    for scan in range(1, len(cycle.names)):
+        for side in ("low", "high"):
+            for kind in ("hot", "cold"):
+                here = table[(table["scan"] == scan - 1) & (table["component"] == side) & (table["kind"] == kind)]
+                common = {"scan": scan, "t": float(hours[scan]), "component": side, "n": len(here)}
+                how = {"method": "local mean against a stationary field, false-discovery rate"}
+                rows += [
+                    {**common, **how, "quantity": f"{kind} spots", "value": float(len(here)), "unit": "1"},
+                    {**common, **how, "quantity": f"{kind} area", "value": here["area_um2"].sum(), "unit": "um2"},
+                ]
+    return rows
+
+
+def _closure(
+    density: xr.DataArray, thickness: xr.DataArray, porosity: xr.DataArray, cycle: Cycle, cell: Cell
+) -> pd.DataFrame:
+    """The sum of the maps beside the applied current, with the volume of the pores told apart."""
+    assert cycle.hours is not None
+    step = spacing(thickness)
+    pores = (thickness * porosity).sum(("y", "x")) * step["y"] * step["x"]
+    applied = xr.DataArray(
+        cycle.charge_mah[1:] / np.diff(cycle.hours), dims="t", coords={"t": density["t"]}, attrs={"units": "mA"}
+    )
+    return morphometry.current_closure(
+        density,
+        applied,
+        plating_side=cell.plating_side,
+        pore_volume=pores.assign_attrs(units="um3"),
+        molar_volume_cm3_mol=cell.molar_volume_cm3_mol,
+        error_length_um=float(density.attrs["smooth_um"]),
+    )
+
+
+def _critical(cycle: Cycle, cell: Cell, like: xr.DataArray) -> pd.DataFrame:
+    """Where the voltage gives way, if there is a voltage."""
+    record = cycle.record
+    if "voltage_v" not in record or not record["voltage_v"].notna().any():
+        return quantity_table([])
+    step = spacing(like)
+    seen = like.sizes["y"] * like.sizes["x"] * step["y"] * step["x"] * 1e-8
+    area = cell.active_area_cm2 or seen
+    return electrochemistry.critical_current(record, area_cm2=area)

@@ -1,0 +1,102 @@
+"""The demo of recipe ``pores``: a synthetic Li | ceramic | Li cell on disk, and the recipe that analyzes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+
+from operando import io, samples
+from operando.core.errors import InputError
+from operando.core.files import written_whole
+from operando.core.phases import CERAMIC_CELL, UNLABELED
+
+_CORRECTED = 3  # every how many slices of the training electrode somebody has corrected
+
+
+def write_demo(
+    folder: str | Path, *, scans: int = 5, seed: int = 0, say: Callable[[str], None] = lambda text: None
+) -> Path:
+    """Simulate a cell and write its images, cycler record, corrections, truth and recipe.
+
+    Parameters
+    ----------
+    folder : path
+        Gets ``cell/`` and ``cell-run.yaml``; a cell that is there already for the same scans and seed is kept.
+    scans : int
+        Pristine, plate 1, strip 1, ...: at least 3.
+    seed : int
+        Of the cell and the training.
+    say : callable
+        Told what happens.
+
+    Returns
+    -------
+    Path
+        The recipe.
+    """
+    if scans < 3:
+        raise InputError(f"demo: a cycle needs at least 3 scans (pristine, plate, strip), got {scans}. Ask for more.")
+    root = Path(folder)
+    cell = root / "cell"
+    stamp = cell / "made.yaml"
+    made = {"recipe": "pores", "scans": scans, "seed": seed}
+    if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
+        stamp.unlink(missing_ok=True)
+        say(f"Simulating a Li | ceramic | Li cell: {scans} scans, and the current that its microstructure lets pass")
+        sample = samples.ceramic_cell(steps=scans, seed=seed)
+        for name, array in (
+            ("image", sample.image),
+            ("corrections", corrections(sample)),
+            ("truth", sample.labels),
+            ("truth-current", sample.current_density.astype(np.float32)),
+        ):
+            labels = name in ("corrections", "truth")
+            plain = array.drop_vars("step", errors="ignore")
+            plain.attrs = {key: value for key, value in array.attrs.items() if value is not None}
+            if labels:
+                plain.attrs["phases"] = CERAMIC_CELL
+            io.save_image(plain, cell / f"{name}.zarr", overwrite=True, labels=labels)
+        record = pd.DataFrame(
+            {
+                "time/h": sample.current_t.values,
+                "current/mA": sample.current_ma.values,
+                "voltage/V": sample.voltage_v.values,
+            }
+        )
+        with written_whole(cell / "cycler.csv") as path:
+            record.to_csv(path, index=False)
+        stamp.write_text(yaml.safe_dump(made))
+    recipe = root / "cell-run.yaml"
+    content: dict[str, Any] = {
+        "recipe": "pores",
+        "title": "Demo: pores and current in a simulated Li | ceramic | Li cell",
+        "output": "run",
+        "seed": seed,
+        "inputs": {"images": "cell/image.zarr", "cycler": "cell/cycler.csv", "simulated": True},
+        "segment": {"corrections": "cell/corrections.zarr"},
+        "truth": "cell/truth.zarr",
+        "truth_current": "cell/truth-current.zarr",
+    }
+    with written_whole(recipe) as path:
+        path.write_text("# Written by `operando demo --recipe pores`.\n" + yaml.safe_dump(content, sort_keys=False))
+    return recipe
+
+
+def corrections(sample: xr.Dataset) -> xr.DataArray:
+    """What a person would have corrected: the pristine low electrode, in one of three slices of either direction."""
+    truth = sample.labels
+    low = truth["z"] < float(sample.boundaries_um.sel(boundary=["low interface", "high interface"]).mean())
+    seen = xr.zeros_like(truth, dtype=bool)
+    for dim in ("y", "x"):
+        seen = seen | (truth[dim].copy(data=np.arange(truth.sizes[dim]) % _CORRECTED) == 0)
+    first = xr.zeros_like(truth["t"], dtype=bool)
+    first[0] = True
+    lithium = truth.isin([CERAMIC_CELL["electrode"], CERAMIC_CELL["pore"]])
+    kept = seen & low & first & lithium
+    return truth.where(kept, UNLABELED).astype(np.uint8).transpose(*truth.dims).assign_attrs(truth.attrs)

@@ -1,0 +1,161 @@
+"""Whether the ceramic explains the current, and the ledger of everything that was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from operando import io, morphometry
+from operando.core.axes import voxel_volume
+from operando.core.phases import CERAMIC_CELL
+from operando.core.quantities import interval, quantity_table
+from operando.pipeline.pores.measuring import cycle_in, plain
+from operando.pipeline.step import Task
+from operando.pipeline.storage import read_dataset, read_image, read_table, write_dataset, write_table
+
+_SIDES = ("low", "high")
+
+
+def explain(task: Task) -> None:
+    """Regress the current of each step on the ceramic beneath the electrode as it was before the step."""
+    current, beneath = read_dataset(task.path("current.zarr")), read_dataset(task.path("beneath.zarr"))
+    maps = {"current": current["current_density"]}
+    if task.parameters["truth_current"] is not None:
+        told = io.open_image(task.parameters["truth_current"]).load()
+        maps["true current"] = told.isel(t=slice(1, None)).assign_coords(t=current["t"], step=current["step"])
+    averaged = {name: on_tiles(values, beneath["porosity"]) for name, values in maps.items()}
+    write_dataset(task, "current-tiles.zarr", xr.Dataset({name: plain(values) for name, values in averaged.items()}))
+    tables = []
+    for name, tiles in averaged.items():
+        for scan in range(tiles.sizes["t"]):
+            response = (tiles.isel(t=scan) * current["direction"].isel(t=scan)).rename(name).drop_vars(["t", "step"])
+            before = beneath.isel(t=scan).drop_vars(["t", "step"], errors="ignore")
+            predictors = {
+                str(what): before[what].transpose("component", "y", "x") for what in beneath.attrs["predictors"].split()
+            }
+            found = morphometry.spatial_regression(
+                response.assign_attrs(units="mA cm-2").transpose("component", "y", "x"),
+                predictors,
+                permutations=task.parameters["permutations"],
+                seed=task.parameters["seed"] + scan,
+            )
+            tables.append(found.assign(scan=scan + 1, t=float(tiles["t"][scan])))
+    write_table(task, "explained.parquet", pd.concat(tables, ignore_index=True))
+
+
+def on_tiles(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """Means over the tiles of another map, whose first tile begins with the first voxel."""
+    counts = {}
+    for dim in ("y", "x"):
+        edge = float(like[dim].attrs["spacing"]) if "spacing" in like[dim].attrs else float(np.diff(like[dim])[0])
+        voxel = float(np.diff(values[dim])[0])
+        counts[dim] = round(edge / voxel)
+    mean = values.coarsen(counts, boundary="trim").mean()
+    mean = mean.isel(y=slice(like.sizes["y"]), x=slice(like.sizes["x"]))
+    return mean.assign_coords(y=like["y"], x=like["x"]).assign_attrs(values.attrs)
+
+
+def account(task: Task) -> None:
+    """Put the ledger together: lithium, pores, thickness, current beside coulombs, ceramic, and what explains what."""
+    labels = read_image(task, "labels.zarr")
+    names = ("porosity-labels", "current", "critical", "microstructure", "explained")
+    tables = [_lithium(task, labels), *(read_table(task.path(f"{name}.parquet")) for name in names)]
+    ledger = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    write_table(task, "ledger.parquet", ledger)
+    write_table(task, "ledger.csv", interval(ledger))
+
+
+def _lithium(task: Task, labels: xr.DataArray) -> pd.DataFrame:
+    """Volume of lithium in either electrode, and the pores in it one by one."""
+    cycle, voxel = cycle_in(task, labels), voxel_volume(labels)
+    middle = float(labels["z"].mean())
+    sides = {"low": labels["z"] < middle, "high": labels["z"] >= middle}
+    pores = read_table(task.path("pores.parquet"))
+    hours = cycle.hours if cycle.hours is not None else np.full(len(cycle.names), np.nan)
+    porosity = read_table(task.path("porosity-labels.parquet")).query("quantity == 'porosity'")
+    rows: list[dict[str, Any]] = []
+    for scan in range(len(cycle.names)):
+        for side, half in sides.items():
+            count = int((labels.isel(t=scan).isel(z=np.flatnonzero(half.values)) == CERAMIC_CELL["electrode"]).sum())
+            here = porosity[(porosity["scan"] == scan) & (porosity["component"] == side)].iloc[0]
+            common = {"scan": scan, "t": float(hours[scan]), "component": side}
+            total = count * voxel / (1 - here["value"]) if here["value"] < 1 else np.nan
+            rows.append(
+                {
+                    **common,
+                    "quantity": "lithium volume",
+                    "value": count * voxel,
+                    "sigma": total * here["sigma"],
+                    "unit": "um3",
+                    "n": count,
+                    "method": "voxel count; sigma from that of the porosity",
+                }
+            )
+            own = pores[(pores["scan"] == scan) & (pores["side"] == side)]
+            whole = own[~own["border"].astype(bool)]["diameter"]
+            rows.append({**common, "quantity": "pores", "value": float(len(own)), "unit": "1", "n": len(own)})
+            if len(whole):
+                spread = float(whole.std(ddof=1) / np.sqrt(len(whole))) if len(whole) > 1 else np.nan
+                size = {"value": float(whole.mean()), "sigma": spread, "unit": "um", "n": len(whole)}
+                rows.append({**common, "quantity": "pore diameter", "method": "ball of equal volume", **size})
+    return quantity_table(rows)
+
+
+def summary_tables(folder: Any) -> dict[str, list[dict[str, Any]]]:
+    """The few numbers a terminal shows."""
+    ledger = read_table(folder / "ledger.parquet")
+    names = _names(folder)
+    near = ledger[ledger["quantity"] == "porosity near the interface"]
+    tables: dict[str, list[dict[str, Any]]] = {
+        "porosity of lithium near the interface (+- one sigma)": [
+            {
+                "step": names.get(scan, str(scan)),
+                **{
+                    key: value
+                    for side in _SIDES
+                    for key, value in _cells(near[(near["scan"] == scan) & (near["component"] == side)], side).items()
+                },
+            }
+            for scan in sorted(near["scan"].unique())
+        ]
+    }
+    closing = ledger[ledger["quantity"].isin(["image current without pores", "applied current", "current mismatch"])]
+    if len(closing):
+        tables["current (mA)"] = [
+            {
+                "step": names.get(scan, str(scan)),
+                "electrode": side,
+                "image": _value(rows, "image current without pores"),
+                "applied": _value(rows, "applied current"),
+                "mismatch": _value(rows, "current mismatch"),
+                "+-": float(rows.loc[rows["quantity"] == "current mismatch", "sigma"].iloc[0]),
+            }
+            for (scan, side), rows in closing.groupby(["scan", "component"])
+            if side in _SIDES
+        ]
+    tests = ledger[ledger["quantity"] == "p-value"]
+    if len(tests):
+        tables["does the ceramic explain the current? (p-values, whole blocks permuted)"] = [
+            {"step": names.get(scan, str(scan)), **dict(zip(rows["component"], rows["value"], strict=True))}
+            for scan, rows in tests.groupby("scan")
+        ]
+    return tables
+
+
+def _names(folder: Any) -> dict[int, str]:
+    steps = read_dataset(folder / "tiles.zarr")["step"].values.tolist()
+    return {scan: str(name) for scan, name in enumerate(steps)}
+
+
+def _cells(rows: pd.DataFrame, side: str) -> dict[str, float]:
+    if rows.empty:
+        return {}
+    return {side: float(rows["value"].iloc[0]), f"+- ({side})": float(rows["sigma"].iloc[0])}
+
+
+def _value(rows: pd.DataFrame, quantity: str) -> float:
+    found = rows.loc[rows["quantity"] == quantity, "value"]
+    return float(found.iloc[0]) if len(found) else float("nan")

@@ -1,0 +1,150 @@
+"""The report of recipe ``pores``: finished results laid out on one page; nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+
+from operando import report
+from operando.core.axes import SPACE
+from operando.core.provenance import versions
+from operando.core.quantities import interval
+from operando.pipeline.pores import beneath, lithium
+from operando.pipeline.pores.shown import Shown, gather
+from operando.pipeline.step import Task
+from operando.pipeline.storage import FigureFolder
+
+_CITATIONS = (
+    "Dixit, M. B. et al. Synchrotron imaging of pore formation in Li metal solid-state batteries aided by machine "
+    "learning. ACS Applied Energy Materials 3, 9534-9542 (2020). https://doi.org/10.1021/acsaem.0c02053",
+    "Getis, A. & Ord, J. K. The analysis of spatial association by use of distance statistics. Geographical Analysis "
+    "24, 189-206 (1992). https://doi.org/10.1111/j.1538-4632.1992.tb00261.x",
+    "Benjamini, Y. & Hochberg, Y. Controlling the false discovery rate. J. R. Stat. Soc. B 57, 289-300 (1995). "
+    "https://doi.org/10.1111/j.2517-6161.1995.tb02031.x",
+    "He, K. et al. Deep residual learning for image recognition. CVPR (2016). https://doi.org/10.1109/CVPR.2016.90",
+)
+
+
+def make_report(task: Task) -> None:
+    """Lay out figures, tables and methods."""
+    with task.writing("figures") as folder:
+        shown = gather(task, FigureFolder(folder))
+        builders: list[Callable[[Shown], report.Section | None]] = [
+            lithium.the_cell,
+            lithium.the_pores,
+            lithium.the_current,
+            beneath.the_ceramic,
+            beneath.the_explanation,
+            lithium.how_far_to_trust_it,
+            _workflow,
+            _table,
+        ]
+        laid: list[report.Section] = []
+        for number, build in enumerate(builders):
+            section = build(shown)
+            laid += [] if section is None else [section]
+            task.progress(number + 1, len(builders) + 1)
+        with task.writing("report.html") as path:
+            report.write_page(
+                path,
+                shown.settings.title,
+                laid,
+                subtitle="Recipe pores: from CT of Li | ceramic | Li to pores, current and what the ceramic explains",
+                facts=_facts(shown),
+                flags=list(_flags(shown)),
+                methods=list(_methods(shown)),
+                citations=_CITATIONS,
+                parameters=task.parameters["settings"],
+                provenance=versions(),
+                simulated=shown.simulated,
+            )
+
+
+def _workflow(shown: Shown) -> report.Section:
+    figure = report.workflow(shown.task.parameters["workflow"])
+    item = shown.book.figure("workflow", figure, "The steps of this run and what each wrote.")
+    return report.Section("How it was done", "", [item])
+
+
+def _table(shown: Shown) -> report.Section:
+    caption = "Every measured number; low and high bound the 95 % interval."
+    item = report.TableItem(interval(shown.ledger), caption, name="ledger", collapsed=True)
+    return report.Section("The table", "", [item])
+
+
+def _facts(shown: Shown) -> dict[str, str]:
+    image = shown.image
+    voxel = " x ".join(f"{float(image[dim].attrs['spacing']):.4g}" for dim in SPACE)
+    facts = {
+        "Steps": ", ".join(shown.names),
+        "Volume": " x ".join(str(image.sizes[dim]) for dim in SPACE) + " voxels",
+        "Voxel": f"{voxel} um",
+    }
+    last = shown.ledger[shown.ledger["quantity"] == "porosity"]
+    first, final = (last[last["scan"] == scan]["value"].mean() for scan in (0, shown.last))
+    facts["Porosity of lithium"] = f"{100 * first:.2f} % at first, {100 * final:.2f} % at last"
+    onset = shown.critical[shown.critical["quantity"] == "critical current density"]
+    if len(onset) and onset["value"].notna().any():
+        facts["Critical current"] = f"{onset['value'].iloc[0]:.3g} mA cm-2 at {onset['t'].iloc[0]:.3g} h"
+    elif len(onset):
+        facts["Critical current"] = "not reached"
+    return facts
+
+
+def _flags(shown: Shown) -> Iterator[str]:
+    rows = shown.ledger
+    off = rows[rows["quantity"] == "current mismatch"]
+    off = off[off["value"].abs() > 1.96 * off["sigma"]]
+    if len(off):
+        yield (
+            f"The current that the image shows differs from the applied one beyond the interval in {len(off)} of "
+            f"{int((rows['quantity'] == 'current mismatch').sum())} electrode steps; the closure chart shows by how much."
+        )
+    if not (rows["quantity"] == "current mismatch").any():
+        yield "No cycler file was given: the current of the image has nothing to be set against."
+    if shown.settings.segment.method == "otsu":
+        yield "Pores were told apart by a threshold alone, which shows no trend where contrast is low."
+    elif shown.settings.segment.model is None and shown.settings.segment.corrections is None:
+        yield "Nobody corrected the edges that the network was trained on: it repeats their faults."
+    infinite = int(shown.beneath["dead"].sum()) if "dead" in shown.beneath else 0
+    if infinite:
+        yield f"{infinite} tiles of ceramic conduct nothing: their tortuosity factor is infinite and enters no mean."
+
+
+def _methods(shown: Shown) -> Iterator[str]:
+    settings, how = shown.settings, shown.settings.measure
+    yield (
+        "Boundaries: in every column, the half level between the gray of steel, lithium and ceramic; "
+        f"maps are smoothed by {settings.boundaries.smooth_um:g} um. Thickness is the distance of collector and ceramic."
+    )
+    if settings.segment.method == "network":
+        yield (
+            f"Pores in lithium: {settings.segment.network} network on sections of one electrode "
+            f"({settings.segment.electrode}) and scan ({settings.segment.scan}), labels from edge detection with "
+            "corrections where given; both electrodes and all steps were segmented by it. Otsu's threshold stands beside."
+        )
+    yield (
+        f"Porosity by depth counts from the local interface in bins of {how.bin_um:g} um; near the interface means "
+        f"{how.near_interface_um:g} um. Intervals cover the scatter over the field (tiles, correlated neighbors) and, "
+        "where probabilities are known, the segmentation."
+    )
+    yield (
+        "Current density: j = F d[(1 - p) h] / (V_Li dt) in every column, with the hours of current as time (Dixit 2020, "
+        "Eq. 3, there without the porosity p). Hot and cold spots: the mean over a disc of "
+        f"{settings.hot_spots.radius_um:g} um against a stationary field of the same covariance, at a false-discovery "
+        f"rate of {100 * settings.hot_spots.fdr:g} %."
+    )
+    yield (
+        "Tortuosity factor: D_eff = D eps / tau (not squared; the square root is the tau of Dixit's Eq. 4), solved on the "
+        f"labels of the ceramic beneath each interface ({how.interface_um:g} um) in tiles of {how.tile_um:g} um, no flux "
+        "sideways. Microstructure factors are effective over dense values of cubes of that edge; the null is a synthetic "
+        "isotropic polycrystal of the same porosity and pore size."
+    )
+    yield (
+        "Regression of the current of tiles on the ceramic beneath them as it was before the step; p-values permute "
+        "whole blocks of tiles, because neighbors are alike."
+    )
+    if settings.inputs.simulated:
+        yield "The cell is simulated: its truth is exact, and everything shown is marked as simulated."
+
+

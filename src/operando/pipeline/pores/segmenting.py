@@ -1,0 +1,205 @@
+"""Where lithium ends, and what of it is pore: boundaries from profiles, edges, network, thresholds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from operando import learn, morphometry, segmentation
+from operando.core.phases import CERAMIC_CELL, UNLABELED, PhaseScheme
+from operando.pipeline.pores.settings import Segment
+from operando.pipeline.scans.images import labels_on_grid
+from operando.pipeline.step import Task
+from operando.pipeline.storage import read_image, read_json, write_image, write_json
+
+ELECTRODES = ("low", "high")
+LITHIUM = PhaseScheme({name: CERAMIC_CELL[name] for name in ("electrode", "pore")})
+"""What is told apart within an electrode."""
+_PLACE = ("electrode", "z_start")  # of a slab in its cell
+
+
+def find_boundaries(task: Task) -> None:
+    """Height of the four boundaries of every scan, from gray profiles along z."""
+    image = read_image(task, task.step.inputs[0])
+    found = morphometry.boundaries_from_profiles(image, smooth_um=task.parameters["smooth_um"])
+    sigma = found.coords["sigma"]
+    levels = json.loads(found.attrs.pop("levels"))
+    write_image(task, "boundaries.zarr", found.drop_vars("sigma"), labels=False)
+    write_json(
+        task,
+        "boundaries.json",
+        {
+            "levels": levels,
+            "sigma_um": sigma.transpose("t", "component").values,
+            "component": sigma["component"].values,
+            "known": found.notnull().mean(("t", "y", "x")).values,
+        },
+    )
+
+
+def boundaries_of(task: Task) -> xr.DataArray:
+    """The boundaries with their sigma."""
+    boundaries = read_image(task, "boundaries.zarr").load()
+    sigma = np.array(read_json(task.path("boundaries.json"))["sigma_um"], dtype=float)
+    return boundaries.assign_coords(sigma=(("t", "component"), sigma))
+
+
+def train(task: Task) -> None:
+    """Train on slices of one electrode and step: edges, corrected where somebody did."""
+    settings = Segment(**task.parameters["segment"])
+    scan, side, seed = settings.scan, settings.electrode, task.parameters["seed"]
+    image = read_image(task, task.step.inputs[0]).isel(t=[scan])
+    boundaries = boundaries_of(task).isel(t=[scan])
+    slab = segmentation.lithium_slab(image, boundaries, electrode=side)
+    edges = segmentation.edge_labels(slab, phases=CERAMIC_CELL).compute()
+    labels, told = edges, np.zeros(edges.shape, dtype=bool)
+    if settings.corrections is not None:
+        marks = labels_on_grid(task, settings.corrections, key="segment.corrections").isel(t=[scan])
+        marks = segmentation.lithium_slab(marks, boundaries, electrode=side, labels=True).compute()
+        # Collector and ceramic are not told apart here: where somebody drew them, nothing is learned.
+        other = ~marks.isin([UNLABELED, *LITHIUM.ids])
+        told = np.asarray(marks != UNLABELED)
+        labels = segmentation.corrected(edges, marks.where(~other, UNLABELED)).where(~other, UNLABELED)
+        labels = labels.astype(np.uint8).compute()
+        if not told.any():
+            task.say(f"no voxel of the {side} electrode in scan {scan} is corrected: the network learns bare edges")
+        else:
+            labels = _corrected_sections(labels, told)
+    training, validation, axis = _slices(labels, settings, seed=seed)
+    network = segmentation.NetworkSegmenter(
+        LITHIUM,
+        network=settings.network,
+        training=learn.TrainingSettings(steps=settings.steps),
+        windows=max(settings.training_slices, 1),
+        block=(settings.block,) * 3,
+        seed=seed,
+        progress=lambda done, total, loss: task.progress(done, total, f"loss {loss:.3f}"),
+    ).fit(slab, training, validation=validation)
+    with task.writing("model") as path:
+        network.save(path)
+    write_image(task, "training.zarr", training.assign_attrs(phases=CERAMIC_CELL), labels=True)
+    count = {
+        name: int((marks != UNLABELED).any([d for d in marks.dims if d != axis]).sum())
+        for name, marks in (("training", training), ("validation", validation))
+    }
+    known = told & np.asarray(labels != UNLABELED)
+    write_json(
+        task,
+        "training.json",
+        {
+            "history": network.history_,
+            "metrics": network.metrics_,
+            "card": network.card_,
+            "slices": count,
+            "axis": axis,
+            "corrected_voxels": int(known.sum()),
+            "edges": _agreement(edges.values[known], labels.values[known]) if known.any() else None,
+        },
+    )
+
+
+def _corrected_sections(labels: xr.DataArray, told: np.ndarray) -> xr.DataArray:
+    """Labels in the cross-sections that somebody looked at; the others keep no label, for edges alone mislead."""
+    lithium = np.asarray(labels != UNLABELED)
+    kept = np.zeros(labels.shape, dtype=bool)
+    for axis in (labels.get_axis_num("y"), labels.get_axis_num("x")):
+        rest = tuple(n for n in range(labels.ndim) if n != axis)
+        share = told.sum(rest) / np.maximum(lithium.sum(rest), 1)
+        shape = [1] * labels.ndim
+        shape[axis] = -1
+        kept |= (share > 0.5).reshape(shape)
+    return labels.where(kept if kept.any() else told, UNLABELED).astype(np.uint8)
+
+
+def _slices(labels: xr.DataArray, settings: Segment, *, seed: int) -> tuple[xr.DataArray, xr.DataArray, str]:
+    """Training and validation slices, of the number asked for or, where there are fewer, in the same proportion."""
+    axis = max(("y", "x"), key=lambda dim: labels.sizes[dim])
+    labeled = int((labels != UNLABELED).any([dim for dim in labels.dims if dim != axis]).sum())
+    asked = settings.training_slices + settings.validation_slices
+    gap = min(8, labels.sizes[axis] // 16)
+    room = min(asked, labeled - gap)
+    validation = max(1, round(room * settings.validation_slices / asked))
+    train_, validation_ = segmentation.slice_split(
+        labels, train=max(1, room - validation), validation=validation, axis=axis, gap=gap, seed=seed
+    )
+    return train_, validation_, axis
+
+
+def segment(task: Task) -> None:
+    """Pores in both electrodes and all steps by the network, and by Otsu's threshold beside it."""
+    settings = Segment(**task.parameters["segment"])
+    image, boundaries = read_image(task, task.step.inputs[0]), boundaries_of(task)
+    rest = _around(image, boundaries, read_json(task.path("boundaries.json"))["levels"])
+    slabs = {side: segmentation.lithium_slab(image, boundaries, electrode=side) for side in ELECTRODES}
+    otsu = [_otsu(slab, seed=task.parameters["seed"]) for slab in slabs.values()]
+    write_image(task, "otsu.zarr", segmentation.slabs_to_cell(otsu, rest), labels=True)
+    if settings.method == "otsu":
+        found = otsu
+    else:
+        path = settings.model or task.path("model")
+        network = segmentation.NetworkSegmenter.load(path, block=(settings.block,) * 3)
+        found = []
+        chances = []
+        for slab in slabs.values():
+            place = {name: slab.coords[name] for name in _PLACE}
+            found.append(network.predict(slab).assign_coords(place))
+            chances.append(network.predict_probability(slab).sel(phase="pore", drop=True).assign_coords(place))
+        nowhere = xr.full_like(rest, np.nan, dtype=np.float32).drop_attrs()
+        write_image(task, "probability.zarr", segmentation.slabs_to_cell(chances, nowhere), labels=False)
+    labels = segmentation.slabs_to_cell(found, rest)
+    write_image(task, "labels.zarr", labels.assign_attrs(phases=CERAMIC_CELL), labels=True)
+
+
+def _otsu(slab: xr.DataArray, *, seed: int) -> xr.DataArray:
+    """The darker of two classes of gray, with a threshold of its own in every scan."""
+    dark, bright = 0, LITHIUM["electrode"]
+    scans = []
+    for scan in range(slab.sizes["t"]):
+        one = slab.isel(t=[scan])
+        found = segmentation.Otsu({"dark": dark, "bright": bright}, seed=seed).fit(one).predict(one)
+        scans.append(found.where(found != dark, LITHIUM["pore"]).astype(np.uint8))
+    labels = xr.concat(scans, dim="t", join="override").transpose(*slab.dims)
+    return labels.assign_coords({name: slab.coords[name] for name in _PLACE})
+
+
+def _around(image: xr.DataArray, boundaries: xr.DataArray, levels: Any) -> xr.DataArray:
+    """Collector, lithium without pores, ceramic, and what is transparent in it: below halfway to lithium."""
+    chunks = dict(zip(image.dims, image.chunks, strict=True)) if image.chunks is not None else {}
+    planes = {
+        str(name): boundaries.sel(component=name, drop=True)
+        .drop_vars("sigma", errors="ignore")
+        .drop_vars(["t", "y", "x"], errors="ignore")
+        .chunk({dim: chunks[dim] for dim in ("t", "y", "x") if dim in chunks})
+        for name in boundaries["component"].values
+    }
+    z = image["z"]
+    half = xr.DataArray(np.array([_half_level(levels, scan) for scan in range(image.sizes["t"])]), dims="t")
+    bare = image.drop_vars("t", errors="ignore")
+    labels = xr.where(bare < half, CERAMIC_CELL["electrolyte_pore"], CERAMIC_CELL["electrolyte"])
+    lithium = ((z >= planes["low collector"]) & (z < planes["low interface"])) | (
+        (z >= planes["high interface"]) & (z < planes["high collector"])
+    )
+    labels = xr.where(lithium, CERAMIC_CELL["electrode"], labels)
+    outside = (z < planes["low collector"]) | (z >= planes["high collector"])
+    labels = xr.where(outside, CERAMIC_CELL["collector"], labels)
+    for name in planes:
+        labels = xr.where(planes[name].isnull(), UNLABELED, labels)
+    labels = labels.astype(np.uint8).transpose(*image.dims).assign_coords(image.coords)
+    kept = {key: image.attrs[key] for key in ("plating_side", "simulated") if key in image.attrs}
+    return labels.assign_attrs(kept, phases=CERAMIC_CELL)
+
+
+def _half_level(levels: Any, scan: int) -> float:
+    """Halfway between the gray of lithium, of both electrodes, and that of the ceramic between them."""
+    _, low, ceramic, high, _ = map(float, levels[scan])
+    return (ceramic + (low + high) / 2) / 2
+
+
+def _agreement(found: np.ndarray, told: np.ndarray) -> dict[str, float]:
+    pore = LITHIUM["pore"]
+    both = np.count_nonzero((found == pore) & (told == pore))
+    either = np.count_nonzero((found == pore) | (told == pore))
+    return {"pore_iou": both / either if either else float("nan")}

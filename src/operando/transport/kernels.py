@@ -1,0 +1,290 @@
+"""Compiled loops of the conduction solver: a seven-point stencil on padded arrays.
+
+Every array of a level has one voxel more on each side, so that no loop asks where it is. ``gz[k]`` is the conductance of
+the face between the planes ``k - 1`` and ``k`` (likewise ``gy``, ``gx``); faces to the outside are 0 except where a
+potential is held. ``w`` is one over the sum of the six conductances of a voxel, and 0 in a voxel that is not solved.
+Sums go plane by plane in 64 bits, so that the number of threads cannot change a result.
+
+A volume of one conductor needs no conductance per face: outside of it the potential is kept at 0, so that one number per
+direction is enough (``*_uniform``). That halves the memory that a pass reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit, prange
+
+F = TypeVar("F", bound=Callable[..., Any])
+_parallel: Callable[[F], F] = njit(parallel=True, fastmath=True, cache=True, nogil=True)
+_serial: Callable[[F], F] = njit(cache=True, nogil=True)
+
+
+@_serial
+def flood(state, planes, start, mark):  # type: ignore[no-untyped-def]
+    """Set ``state`` from ``start`` to ``mark`` in all that hangs together by faces with the given plane of axis 0."""
+    flat = state.reshape(-1)
+    row, plane = state.shape[2], state.shape[1] * state.shape[2]
+    stack = np.empty(4096, dtype=np.int64)
+    top = 0
+    for seed in range(planes * plane, (planes + 1) * plane):
+        if flat[seed] != start:
+            continue
+        flat[seed] = mark
+        stack[0] = seed
+        top = 1
+        while top > 0:
+            top -= 1
+            here = stack[top]
+            if top + 6 > stack.size:
+                larger = np.empty(2 * stack.size, dtype=np.int64)
+                larger[:top] = stack[:top]
+                stack = larger
+            for offset in (-plane, -row, -1, 1, row, plane):
+                if flat[here + offset] == start:
+                    flat[here + offset] = mark
+                    stack[top] = here + offset
+                    top += 1
+
+
+@_parallel
+def faces(k, gz, gy, gx, az, ay, ax, held):  # type: ignore[no-untyped-def]
+    """Conductance of every face: two half voxels in series; half a voxel where a potential is held at the ends of z."""
+    nz, ny, nx = k.shape[0] - 2, k.shape[1] - 2, k.shape[2] - 2
+    for z in prange(1, nz + 2):
+        for y in range(1, ny + 2):
+            for x in range(1, nx + 2):
+                a = np.float64(k[z, y, x])
+                b, c, d = np.float64(k[z - 1, y, x]), np.float64(k[z, y - 1, x]), np.float64(k[z, y, x - 1])
+                if held and (z == 1 or z == nz + 1):
+                    gz[z, y, x] = 2 * az * (a + b)
+                else:
+                    gz[z, y, x] = 2 * az * a * b / (a + b) if a > 0 and b > 0 else 0
+                gy[z, y, x] = 2 * ay * a * c / (a + c) if a > 0 and c > 0 else 0
+                gx[z, y, x] = 2 * ax * a * d / (a + d) if a > 0 and d > 0 else 0
+
+
+@_parallel
+def weights(gz, gy, gx, w):  # type: ignore[no-untyped-def]
+    """One over the sum of the six conductances."""
+    for z in prange(1, w.shape[0] - 1):
+        for y in range(1, w.shape[1] - 1):
+            for x in range(1, w.shape[2] - 1):
+                total = gz[z, y, x] + gz[z + 1, y, x] + gy[z, y, x] + gy[z, y + 1, x] + gx[z, y, x] + gx[z, y, x + 1]
+                w[z, y, x] = 1 / total if total > 0 else 0
+
+
+@_parallel
+def coarsen(gz, gy, gx, cz, cy, cx, fz, fy, fx):  # type: ignore[no-untyped-def]
+    """Conductance between blocks of ``fz, fy, fx`` voxels: the faces between them in parallel, over a distance ``f``."""
+    nz, ny, nx = gz.shape[0] - 2, gz.shape[1] - 2, gz.shape[2] - 2
+    mz, my, mx = cz.shape[0] - 2, cz.shape[1] - 2, cz.shape[2] - 2
+    for z in prange(1, mz + 2):
+        face = min((z - 1) * fz, nz) + 1
+        for y in range(1, ny + 1):
+            for x in range(1, nx + 1):
+                cz[z, (y - 1) // fy + 1, (x - 1) // fx + 1] += gz[face, y, x] / fz
+        for fine in range((z - 1) * fz + 1, min(z * fz, nz) + 1):
+            for y in range(1, my + 2):
+                face = min((y - 1) * fy, ny) + 1
+                for x in range(1, nx + 1):
+                    cy[z, y, (x - 1) // fx + 1] += gy[fine, face, x] / fy
+            for y in range(1, ny + 1):
+                for x in range(1, mx + 2):
+                    cx[z, (y - 1) // fy + 1, x] += gx[fine, y, min((x - 1) * fx, nx) + 1] / fx
+
+
+@_parallel
+def begin(u, b, w, color):  # type: ignore[no-untyped-def]
+    """Gauss-Seidel on one color, starting from 0 everywhere."""
+    for k in prange(1, u.shape[0] - 1):
+        for j in range(1, u.shape[1] - 1):
+            for i in range(1, u.shape[2] - 1):
+                u[k, j, i] = w[k, j, i] * b[k, j, i] if (k + j + i + color) % 2 == 0 else 0
+
+
+@_parallel
+def smooth(u, b, gz, gy, gx, w, color):  # type: ignore[no-untyped-def]
+    """Gauss-Seidel on the voxels of one color, in place."""
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    for k in prange(1, nz + 1):
+        for j in range(1, ny + 1):
+            for i in range(1 + (k + j + 1 + color) % 2, nx + 1, 2):
+                u[k, j, i] = w[k, j, i] * (
+                    b[k, j, i]
+                    + gz[k, j, i] * u[k - 1, j, i]
+                    + gz[k + 1, j, i] * u[k + 1, j, i]
+                    + gy[k, j, i] * u[k, j - 1, i]
+                    + gy[k, j + 1, i] * u[k, j + 1, i]
+                    + gx[k, j, i] * u[k, j, i - 1]
+                    + gx[k, j, i + 1] * u[k, j, i + 1]
+                )
+
+
+@_parallel
+def smooth_uniform(u, b, gz, gy, gx, w, color):  # type: ignore[no-untyped-def]
+    """The same for one conductor: ``gz, gy, gx`` are numbers."""
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    for k in prange(1, nz + 1):
+        for j in range(1, ny + 1):
+            for i in range(1 + (k + j + 1 + color) % 2, nx + 1, 2):
+                u[k, j, i] = w[k, j, i] * (
+                    b[k, j, i]
+                    + gz * (u[k - 1, j, i] + u[k + 1, j, i])
+                    + gy * (u[k, j - 1, i] + u[k, j + 1, i])
+                    + gx * (u[k, j, i - 1] + u[k, j, i + 1])
+                )
+
+
+@_parallel
+def apply(u, out, gz, gy, gx, w):  # type: ignore[no-untyped-def]
+    """Write ``A u`` to ``out`` and return ``u . A u``."""
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    sums = np.zeros(nz + 1)
+    for k in prange(1, nz + 1):
+        total = 0.0
+        for j in range(1, ny + 1):
+            row = 0.0
+            for i in range(1, nx + 1):
+                center = u[k, j, i]
+                value = (
+                    gz[k, j, i] * (center - u[k - 1, j, i])
+                    + gz[k + 1, j, i] * (center - u[k + 1, j, i])
+                    + gy[k, j, i] * (center - u[k, j - 1, i])
+                    + gy[k, j + 1, i] * (center - u[k, j + 1, i])
+                    + gx[k, j, i] * (center - u[k, j, i - 1])
+                    + gx[k, j, i + 1] * (center - u[k, j, i + 1])
+                )
+                out[k, j, i] = value
+                row += np.float64(value) * np.float64(center)
+            total += row
+        sums[k] = total
+    return sums.sum()
+
+
+@_parallel
+def apply_uniform(u, out, gz, gy, gx, w):  # type: ignore[no-untyped-def]
+    """The same for one conductor, with potentials held at the ends of z.
+
+    Differences first: the sum of the neighbors taken from six times the center would lose in 32 bits what a current is.
+    """
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    sums = np.zeros(nz + 1)
+    none = gz * 0
+    for k in prange(1, nz + 1):
+        total = 0.0
+        for j in range(1, ny + 1):
+            row = 0.0
+            for i in range(1, nx + 1):
+                center = u[k, j, i]
+                low = 2 * gz if k == 1 else (gz if w[k - 1, j, i] > 0 else none)
+                high = 2 * gz if k == nz else (gz if w[k + 1, j, i] > 0 else none)
+                value = low * (center - u[k - 1, j, i]) + high * (center - u[k + 1, j, i])
+                value += (gy if w[k, j - 1, i] > 0 else none) * (center - u[k, j - 1, i])
+                value += (gy if w[k, j + 1, i] > 0 else none) * (center - u[k, j + 1, i])
+                value += (gx if w[k, j, i - 1] > 0 else none) * (center - u[k, j, i - 1])
+                value += (gx if w[k, j, i + 1] > 0 else none) * (center - u[k, j, i + 1])
+                value = value if w[k, j, i] > 0 else none
+                out[k, j, i] = value
+                row += np.float64(value) * np.float64(center)
+            total += row
+        sums[k] = total
+    return sums.sum()
+
+
+@_parallel
+def restrict(u, b, gz, gy, gx, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
+    """Sum the residual ``b - A u`` over blocks of ``fz, fy, fx`` voxels."""
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    cz, cx = coarse.shape[0] - 2, coarse.shape[2] - 2
+    for kc in prange(1, cz + 1):
+        coarse[kc] = 0
+        for k in range((kc - 1) * fz + 1, min(kc * fz, nz) + 1):
+            for j in range(1, ny + 1):
+                jc = (j - 1) // fy + 1
+                for ic in range(1, cx + 1):
+                    total = u[k, j, 0] * 0
+                    for i in range((ic - 1) * fx + 1, min(ic * fx, nx) + 1):
+                        center = u[k, j, i]
+                        total += b[k, j, i] - (
+                            gz[k, j, i] * (center - u[k - 1, j, i])
+                            + gz[k + 1, j, i] * (center - u[k + 1, j, i])
+                            + gy[k, j, i] * (center - u[k, j - 1, i])
+                            + gy[k, j + 1, i] * (center - u[k, j + 1, i])
+                            + gx[k, j, i] * (center - u[k, j, i - 1])
+                            + gx[k, j, i + 1] * (center - u[k, j, i + 1])
+                        )
+                    coarse[kc, jc, ic] += total
+
+@_parallel
+def restrict_uniform(u, b, gz, gy, gx, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
+    """The same for one conductor."""
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    cz, cx = coarse.shape[0] - 2, coarse.shape[2] - 2
+    for kc in prange(1, cz + 1):
+        coarse[kc] = 0
+        for k in range((kc - 1) * fz + 1, min(kc * fz, nz) + 1):
+            for j in range(1, ny + 1):
+                jc = (j - 1) // fy + 1
+                for ic in range(1, cx + 1):
+                    total = u[k, j, 0] * 0
+                    for i in range((ic - 1) * fx + 1, min(ic * fx, nx) + 1):
+                        weight = w[k, j, i]
+                        if weight > 0:
+                            total += (
+                                b[k, j, i]
+                                - u[k, j, i] / weight
+                                + gz * (u[k - 1, j, i] + u[k + 1, j, i])
+                                + gy * (u[k, j - 1, i] + u[k, j + 1, i])
+                                + gx * (u[k, j, i - 1] + u[k, j, i + 1])
+                            )
+                    coarse[kc, jc, ic] += total
+
+
+@_parallel
+def prolong(u, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
+    """Add the value of its block to every solved voxel."""
+    nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
+    for k in prange(1, nz + 1):
+        kc = (k - 1) // fz + 1
+        for j in range(1, ny + 1):
+            jc = (j - 1) // fy + 1
+            for i in range(1, nx + 1):
+                if w[k, j, i] > 0:
+                    u[k, j, i] += coarse[kc, jc, (i - 1) // fx + 1]
+
+
+@_parallel
+def step(x, r, p, ap, alpha):  # type: ignore[no-untyped-def]
+    """``x += alpha p``, ``r -= alpha ap``."""
+    for k in prange(1, x.shape[0] - 1):
+        for j in range(x.shape[1]):
+            for i in range(x.shape[2]):
+                x[k, j, i] += alpha * p[k, j, i]
+                r[k, j, i] -= alpha * ap[k, j, i]
+
+
+@_parallel
+def turn(p, z, beta):  # type: ignore[no-untyped-def]
+    """``p = z + beta p``."""
+    for k in prange(1, p.shape[0] - 1):
+        for j in range(p.shape[1]):
+            for i in range(p.shape[2]):
+                p[k, j, i] = z[k, j, i] + beta * p[k, j, i]
+
+
+@_parallel
+def dot(a, b):  # type: ignore[no-untyped-def]
+    """Sum of products in 64 bits."""
+    sums = np.zeros(a.shape[0])
+    for k in prange(a.shape[0]):
+        total = 0.0
+        for j in range(a.shape[1]):
+            row = 0.0
+            for i in range(a.shape[2]):
+                row += np.float64(a[k, j, i]) * np.float64(b[k, j, i])
+            total += row
+        sums[k] = total
+    return sums.sum()
