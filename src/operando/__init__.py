@@ -15,9 +15,14 @@ plotting library:
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from operando.core.version import VERSION as __version__
+
+# Idle threads of torch and of compiled loops must sleep, not spin: beside any busy process spinning slows both 3 to 20
+# times. It has to be said before the first of them starts; who has set it otherwise is left alone.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _SUBPACKAGES = (
     "cli",

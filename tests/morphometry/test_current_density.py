@@ -55,7 +55,7 @@ def test_thickness_in_nanometers_is_converted():
     thickness.attrs["units"] = "nm"
     assert plating_current_density(thickness, sigma_um=1.0).values == pytest.approx(PER_UM_H)
     found = plating_current_density(thickness, sigma_um=1.0)["sigma"]
-    assert float(found) == pytest.approx(np.sqrt(2) * PER_UM_H)
+    assert found.item() == pytest.approx(np.sqrt(2) * PER_UM_H)
 
 
 def test_each_step_has_the_time_and_name_of_its_later_scan():
@@ -83,7 +83,7 @@ def test_a_porosity_by_electrode_is_matched_by_name():
 
 def test_the_errors_of_two_scans_add_in_quadrature():
     thickness = series([[5, 5], [6, 6]])
-    assert float(plating_current_density(thickness, sigma_um=0.5)["sigma"]) == pytest.approx(np.sqrt(0.5) * PER_UM_H)
+    assert plating_current_density(thickness, sigma_um=0.5)["sigma"].item() == pytest.approx(np.sqrt(0.5) * PER_UM_H)
     by_scan = xr.DataArray([[3.0, 0.0], [4.0, 1.0]], dims=("t", "component"))
     found = plating_current_density(thickness, sigma_um=by_scan, porosity=0.5)
     assert found["sigma"].values == pytest.approx(np.array([[5, 1]]) * PER_UM_H / 2)
@@ -202,7 +202,7 @@ def test_the_growth_of_pores_is_taken_from_the_image_current():
 
 def test_independent_errors_of_columns_average_out_and_shared_ones_do_not():
     current = plating_current_density(series([[5, 9], [6, 8]]), sigma_um=0.5)
-    own = float(current["sigma"])
+    own = current["sigma"].item()
     alone = value(current_closure(current, 1e-6, plating_side="low"), "image current", column="sigma")
     assert alone == pytest.approx(own * 2e-5 / np.sqrt(20))
     # A Gaussian filter of 10 um makes 4 pi (10 um)^2 one column; 12.6 of 20.

@@ -64,19 +64,8 @@ def _record(sign=1.0):
     return pd.DataFrame({"time_h": time, "current_ma": current, "voltage_v": 10 * current})
 
 
-def _critical(onset, kind="drop"):
-    rows = [
-        {"component": "cell", "quantity": "critical current density", "value": 0.026 if onset == onset else np.nan},
-        {"component": "cell", "quantity": "current density survived", "value": 0.3},
-        {"component": "cell", "quantity": "onset time", "value": onset},
-    ]
-    table = quantity_table(row | {"unit": unit} for row, unit in zip(rows, ("mA cm-2", "mA cm-2", "h"), strict=True))
-    table.attrs["kind"] = kind
-    return table
-
-
 def test_the_onset_is_marked_in_both_panels_at_its_time():
-    figure = voltage_trace(_record(), _critical(3.0))
+    figure = voltage_trace(_record(), onset_h=3.0, onset="drop at 26 uA cm-2")
     for ax in figure.axes:
         assert any(list(line.get_xdata()) == [3.0, 3.0] for line in ax.lines)
     assert figure.axes[1].texts[0].get_text() == "drop at 26 µA cm⁻²"
@@ -84,14 +73,15 @@ def test_the_onset_is_marked_in_both_panels_at_its_time():
 
 @pytest.mark.parametrize(("onset", "side"), [(1.0, "left"), (3.0, "right")])
 def test_the_text_grows_from_the_mark_into_the_figure(onset, side):
-    text = voltage_trace(_record(), _critical(onset)).axes[1].texts[0]
+    text = voltage_trace(_record(), onset_h=onset, onset="drop").axes[1].texts[0]
     assert text.get_ha() == side
     assert text.xy[0] == onset
 
 
 def test_a_cell_that_did_not_fail_says_up_to_which_current():
-    figure = voltage_trace(_record(), _critical(np.nan, "none"))
-    assert figure.axes[1].texts[0].get_text() == "no drop, no noise up to 0.3 mA cm⁻²"
+    figure = voltage_trace(_record(), onset_h=np.nan, onset="no onset up to 0.3 mA cm-2")
+    assert figure.axes[1].texts[0].get_text() == "no onset up to 0.3 mA cm⁻²"
+    assert len(figure.axes[0].lines) == len(voltage_trace(_record()).axes[0].lines)
 
 
 def test_steps_are_shaded_between_the_scans():
@@ -187,6 +177,12 @@ def test_only_significant_effects_are_filled():
     ax = effect_sizes(_regression()).axes[0]
     fills = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
     assert fills == ["#0072B2", "white"]
+
+
+def test_predictors_may_be_called_otherwise():
+    ax = effect_sizes(_regression(), names={"tau": "tortuosity factor"}, title="plate 1").axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()][1:] == ["tortuosity factor", "porosity"]
+    assert ax.get_title(loc="left") == "plate 1"
 
 
 def test_steps_are_groups_below_each_other():

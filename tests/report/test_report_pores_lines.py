@@ -105,10 +105,7 @@ def test_profiles_without_depth_are_refused(profile):
 
 
 def _fit(means):
-    parts = {"weight": np.full(len(means), 1 / len(means)), "mean": means, "sigma": np.full(len(means), 0.005)}
-    return xr.Dataset({name: ("component", np.asarray(value)) for name, value in parts.items()}).assign(
-        modes=len(means)
-    )
+    return pd.DataFrame({"weight": 1 / len(means), "mean": means, "sigma": 0.005, "modes": len(means)})
 
 
 @pytest.fixture
@@ -133,6 +130,11 @@ def test_unknown_tiles_are_left_out_and_all_unknown_is_refused(tiles):
     assert rgb_array(porosity_distributions(tiles.where(tiles > 0.03)), dpi=40).std() > 3
     with pytest.raises(InputError, match="at least one tile must be known"):
         porosity_distributions(tiles * np.nan)
+
+
+def test_mixtures_without_their_columns_are_refused(tiles):
+    with pytest.raises(InputError, match=r"missing \['sigma'\]"):
+        porosity_distributions(tiles, modes={(0, ""): _fit([0.03]).drop(columns="sigma")})
 
 
 def test_tiles_that_are_all_alike_are_drawn(tiles):

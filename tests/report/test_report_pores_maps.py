@@ -55,9 +55,15 @@ def test_panels_of_the_other_electrode_say_what_it_does(maps):
 
 
 def test_scans_can_be_chosen_from_the_end(maps):
-    (top, _) = _panels(porosity_maps(maps, scans=[-1]))
-    assert top.get_title() == "strip 1 (plates here)"
+    top = _panels(porosity_maps(maps, scans=[-1]))[0]
+    assert top.get_title() == "Top electrode, strip 1 (plates here)"
     np.testing.assert_array_equal(top.images[0].get_array(), maps.sel(component="high").values[1])
+
+
+def test_electrodes_of_a_single_step_stand_side_by_side(maps):
+    top, bottom = _panels(porosity_maps(maps, scans=[0]))
+    assert top.get_subplotspec().rowspan == bottom.get_subplotspec().rowspan
+    np.testing.assert_array_equal(bottom.images[0].get_array(), maps.sel(component="low").values[0])
 
 
 def test_sections_of_an_electrode_are_maps_too():
@@ -94,7 +100,9 @@ def test_absolute_currents_are_colored_about_zero():
 
 def test_a_first_scan_without_a_current_is_left_out():
     j = _series(np.stack([np.full((2, 5, 7), np.nan), np.ones((2, 5, 7))]))
-    assert [ax.get_title()[:7] for ax in _panels(current_maps(j))] == ["strip 1", "strip 1"]
+    j.attrs["units"] = "mA cm-2"
+    titles = [ax.get_title() for ax in _panels(current_maps(j))]
+    assert titles == ["Top electrode, strip 1, 1 mA cm⁻²", "Bottom electrode, strip 1, 1 mA cm⁻²"]
     with pytest.raises(InputError, match="got only NaN"):
         current_maps(j * np.nan)
 
@@ -155,3 +163,10 @@ def test_spots_of_finer_pixels_are_outlined_on_tiles(maps):
     spot[10:20, 10:20] = 1
     tau = maps.sel(component="low") + 1
     assert all(ax.collections for ax in _panels(tortuosity_maps(tau, spot)))
+
+
+def test_spots_are_outlined_in_the_step_of_their_own_time():
+    tau = _series(np.full((2, 2, 5, 7), 1.2))
+    later = _spots(tau)["spot"].isel(t=[0]).assign_coords(t=[1.0])
+    panels = _panels(tortuosity_maps(tau, later))
+    assert [bool(ax.collections) for ax in panels] == [False, False, False, True]

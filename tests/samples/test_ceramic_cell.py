@@ -12,6 +12,7 @@ from operando.core.errors import InputError
 from operando.core.phases import CERAMIC_CELL
 from operando.samples import ceramic_cell
 from operando.samples.ceramic_cycling import LARGEST_RELATIVE
+from operando.samples.ceramic_structure import Ceramic, local_flux, make_ceramic
 
 FARADAY, MOLAR_VOLUME = 96485.33212, 12.998
 OFF = dict.fromkeys(
@@ -159,13 +160,14 @@ def test_strength_decides_whether_current_follows_the_flux_through_the_ceramic()
     for strength in (0.0, 1.0, 4.0):
         made = ceramic_cell((48, 48, 48), steps=2, seed=3102, strength=strength)
         flux = made.relative_flux.values
-        found[strength] = [
-            np.corrcoef(relative(made, 1, side).ravel(), flux[i].ravel())[0, 1] for i, side in enumerate(("low", "high"))
-        ]
+        pairs = zip(("low", "high"), flux, strict=True)
+        found[strength] = [np.corrcoef(relative(made, 1, side).ravel(), r.ravel())[0, 1] for side, r in pairs]
         assert relative(made, 1, "low").std() > 0.08
-    assert np.abs(found[0.0]).max() < 0.3
+    assert np.abs(found[0.0]).max() < 0.45
     assert min(found[1.0]) > 0.5
     assert min(found[4.0]) > 0.8
+    # Chance alone, so that it must vanish over several cells.
+    assert abs(np.mean(found[0.0])) < 0.3
 
 
 def test_current_of_strength_zero_does_not_change_with_the_ceramic():
@@ -176,29 +178,50 @@ def test_current_of_strength_zero_does_not_change_with_the_ceramic():
     assert not np.allclose(b.current_density[1], c.current_density[1], rtol=0.01)
 
 
-def test_flux_is_conserved_and_lower_behind_pores(bare):
-    flux = bare.relative_flux.values
-    np.testing.assert_allclose(flux.mean(axis=(1, 2)), 1, rtol=1e-6)
-    solid = (bare.labels[0] == CERAMIC).sum("z").values.astype(float)
-    assert np.corrcoef(flux.mean(axis=0).ravel(), solid.ravel())[0, 1] > 0.3
-    assert 0.3 < bare.attrs["conductivity"] < 1
+def test_flux_avoids_columns_that_pores_block_and_is_even_elsewhere():
+    interface = np.stack([np.full((40, 40), 10.5), np.full((40, 40), 40.5)])
+    phase = np.ones((12, 40, 40), dtype=np.uint8)
+    phase[:, :, 20:] = 0
+    ceramic = Ceramic(interface, 3, phase, phase.astype(np.int32))
+    flux, conductivity = local_flux(ceramic, voxel_size_um=3.0, boundary_conductivity=0.5)
+    assert conductivity == pytest.approx(0.5, rel=4e-3)
+    np.testing.assert_allclose(flux[:, :, :8], 2, rtol=1e-3)
+    np.testing.assert_allclose(flux[:, :, 32:], 0, atol=1e-3)
+    phase[...] = 2
+    even, conductivity = local_flux(ceramic, voxel_size_um=3.0, boundary_conductivity=0.5)
+    assert conductivity == pytest.approx(0.5, rel=4e-3)
+    np.testing.assert_allclose(even, 1, rtol=1e-3)
 
 
-def test_a_ceramic_without_pores_and_resisting_boundaries_conducts_evenly():
-    made = ceramic_cell((48, 24, 24), steps=2, seed=6, porosity=0, boundary_conductivity=1, heterogeneity=0, **OFF)
-    # What is left is the rough interface.
-    assert made.attrs["conductivity"] == pytest.approx(1, rel=0.03)
-    assert made.relative_flux.values.std() < 0.08
+def test_a_ceramic_that_pores_cut_through_is_refused():
+    interface = np.stack([np.full((8, 8), 10.5), np.full((8, 8), 40.5)])
+    phase = np.ones((12, 8, 8), dtype=np.uint8)
+    phase[5] = 0
+    with pytest.raises(InputError, match="must conduct from one side to the other"):
+        local_flux(Ceramic(interface, 3, phase, phase), voxel_size_um=3.0, boundary_conductivity=0.5)
+
+
+def test_a_ceramic_without_pores_and_resisting_boundaries_conducts_as_a_grain_does(bare):
+    made = ceramic_cell((48, 24, 24), steps=1, seed=6, porosity=0, boundary_conductivity=1, **OFF)
+    assert made.attrs["conductivity"] == pytest.approx(1, rel=0.05)
+    assert 0.4 < bare.attrs["conductivity"] < 0.9
 
 
 def test_ceramic_has_the_porosity_asked_for_and_it_varies_laterally(cell):
     assert float(cell.electrolyte_porosity[0]) == pytest.approx(0.05, abs=0.012)
-    wide = ceramic_cell((64, 144, 144), steps=1, seed=3103, cracks=0, porosity_variation=0.9, **OFF)
-    even = ceramic_cell((64, 144, 144), steps=1, seed=3103, cracks=0, porosity_variation=0, **OFF)
     spread = []
-    for made in (wide, even):
-        clear = (made.labels[0] == CLEAR).sum("z") / made.labels[0].isin([CLEAR, CERAMIC]).sum("z")
-        tiles = clear.values.reshape(12, 12, 12, 12).mean(axis=(1, 3))
+    for variation in (0.9, 0.0):
+        made = make_ceramic(
+            (64, 144, 144),
+            voxel_size_um=3.0,
+            seed=3103,
+            porosity=0.05,
+            porosity_variation=variation,
+            pore_size_um=12.0,
+            grain_size_um=90.0,
+            anisotropy=1.0,
+        )
+        tiles = (made.phase == 0).mean(axis=0).reshape(12, 12, 12, 12).mean(axis=(1, 3))
         spread.append(tiles.std() / tiles.mean())
     assert spread[0] > 1.4 * spread[1]
     assert spread[0] > 0.5

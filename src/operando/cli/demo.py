@@ -17,7 +17,9 @@ def command(
     ] = None,
     recipe: Annotated[
         str,
-        typer.Option(help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current."),
+        typer.Option(
+            help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current."
+        ),
     ] = "cell-ct",
     scans: Annotated[int | None, typer.Option(min=3, help="Scans of the series; default 9 and 5.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cell and the training.")] = 0,

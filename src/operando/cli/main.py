@@ -7,9 +7,6 @@ import sys
 import traceback
 from typing import Annotated
 
-# Idle torch threads must sleep, not spin; this has to be set before torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import typer
 
 import operando

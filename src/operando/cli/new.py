@@ -12,7 +12,9 @@ from operando.core.errors import nearest
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="Name of the recipe: cell-ct, cylindrical-cell or sparse-labels.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of the recipe: cell-ct, pores, cylindrical-cell or sparse-labels.")
+    ],
     path: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
 ) -> None:

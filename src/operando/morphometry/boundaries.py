@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -104,7 +105,11 @@ def electrode_boundaries(
         return np.moveaxis(faces, 0, -1)
 
     maps = [over_columns(heights, scan, "component", BOUNDARIES, dtype=np.float32) for scan in scans(labels)]
-    result = xr.concat(maps, dim="t") if "t" in labels.dims else maps[0]
+    result = maps[0]
+    if "t" in labels.dims:
+        known = scan_coords(labels)
+        bare = [one.drop_vars(known, errors="ignore") for one in maps]
+        result = xr.concat(bare, dim="t", coords="minimal", compat="override").assign_coords(known)
     found = result.transpose(..., "component", "y", "x")
     return described(found, labels, units="um", long_name="Boundary")
 
@@ -144,6 +149,11 @@ def electrode_thickness(boundaries: xr.DataArray) -> xr.DataArray:
     above = boundaries.isel(component=[1, 3]).assign_coords(component=ends)
     thickness = (above - below).transpose(..., "component", "y", "x")
     return described(thickness, boundaries, units="um", long_name="Thickness of the electrode")
+
+
+def scan_coords(labels: xr.DataArray) -> dict[str, Any]:
+    """Time, step and whatever else is known of every scan."""
+    return {str(name): coord for name, coord in labels.coords.items() if coord.dims == ("t",)}
 
 
 def checked_boundaries(boundaries: xr.DataArray, *, where: str) -> xr.DataArray:

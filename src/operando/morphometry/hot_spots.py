@@ -24,6 +24,7 @@ _FEWEST_PIXELS = 25
 _GRID = 3
 _ONE_WAY = 0.9
 _FORMING = 0.01
+_SMALLEST = 0.25
 
 
 def hot_spots(
@@ -93,7 +94,8 @@ def hot_spots(
     excursions of the random maps with as much mass. Benjamini and Hochberg's rule over the excursions of a map keeps
     those with a q-value up to ``fdr``. For the field null this is done twice, the second time with an autocovariance
     and a scale that leave out the spots found first and excursions that no random map comes near. A spot is the part of
-    its excursion in which the score is at least half of the largest.
+    its excursion in which the score is at least half of the largest: around the peak, and apart from it if as large as
+    a quarter of the disc.
 
     A spot is a statement about the map, not about its cause: a slow gradient over the whole electrode makes the field
     null wide and hides spots; a map whose values are skewed everywhere has hot spots and no cold ones. Spots much
@@ -171,7 +173,8 @@ def hot_spots(
         score, p, q = judge.field(fdr) if error is None else judge.noise(error, error_length_um)
         direction[index] = judge.direction
         score = score * direction[index]
-        found = _to_half_height(np.where(q <= fdr, score, 0))
+        least = _SMALLEST * np.pi * radius_um**2 / (pixel[0] * pixel[1])
+        found = _to_half_height(np.where(q <= fdr, score, 0), least)
         results = {"spot": found, "score": score, "p_value": p, "q_value": q, "id": _numbered(found)}
         for name, result in results.items():
             out[name][index] = result
@@ -271,12 +274,23 @@ def _excursions(score: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray
     return ids, np.bincount(ids.ravel(), weights=(np.abs(score) - limit).ravel(), minlength=int(ids.max()) + 1)[1:]
 
 
-def _to_half_height(score: np.ndarray) -> np.ndarray:
-    """Sign of the score where it reaches half of the largest in its connected place, int8; 0 elsewhere."""
-    ids = _numbered(score)
+def _to_half_height(score: np.ndarray, least: float) -> np.ndarray:
+    """Sign of the score where it reaches half of the largest in its connected place, int8; 0 elsewhere.
+
+    What this cuts off from the peak stays if it has at least so many pixels.
+    """
+    peaks = _peaks(_numbered(score), score)
+    kept = np.where(np.abs(score) >= 0.5 * peaks, np.sign(score), 0)
+    ids = _numbered(kept)
+    large = np.bincount(ids.ravel())[ids] >= least
+    return np.where(large | (_peaks(ids, score) == peaks), kept, 0).astype(np.int8)
+
+
+def _peaks(ids: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Largest magnitude of the score in the place that a pixel belongs to."""
     peaks = np.zeros(int(ids.max()) + 1)
     np.maximum.at(peaks, ids.ravel(), np.abs(score).ravel())
-    return np.where(np.abs(score) >= 0.5 * peaks[ids], np.sign(score), 0).astype(np.int8)
+    return np.asarray(peaks[ids])
 
 
 def _adjusted(p: np.ndarray) -> np.ndarray:

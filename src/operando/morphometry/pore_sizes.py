@@ -35,8 +35,8 @@ def pore_size(
     -------
     Dataset, dims ([t], component)
         ``mean_diameter`` and ``median_diameter`` (um) and ``number_density`` (um-3), each also with ``_sigma``,
-        ``_low`` and ``_high`` behind its name; ``count``: pores seen whole, which the numbers rest on. NaN where there is
-        none; no intervals from fewer than four blocks with pores.
+        ``_low`` and ``_high`` behind its name; ``count``: pores seen whole, which the numbers rest on. NaN where there
+        is none; no intervals from fewer than four blocks with pores.
 
     Raises
     ------
@@ -48,12 +48,15 @@ def pore_size(
     Large pores are cut by the border of the field of view more often than small ones. So only whole pores count, each
     weighted by the inverse of the chance to see one of its size whole (Miles and Lantuejoul):
 
-    .. math:: w = \\frac{L_y}{L_y - l_y} \\frac{L_x}{L_x - l_x}, \\qquad \\bar d = \\frac{\\sum w d}{\\sum w}, \\quad
-              n_V = \\frac{\\sum w}{V}
+    .. math:: w = \\frac{L_y}{L_y - l_y - h} \\frac{L_x}{L_x - l_x - h}, \\qquad
+              \\bar d = \\frac{\\sum w d}{\\sum w}, \\quad n_V = \\frac{\\sum w}{V}
 
-    Intervals: blocks of the field of view are drawn with replacement, with all pores in them, since neighbors are alike.
-    They cover this place as a sample of the electrode, not the segmentation, nor what ``min_voxels`` cuts off: the mean
-    hangs on the smallest pores counted. Memory: the pores.
+    with L the field of view, l the box around the pore and h the voxel edge (a pore with a voxel at the border counts
+    as cut).
+
+    Intervals: blocks of the field of view are drawn with replacement, with all pores in them, since neighbors are
+    alike. They cover this place as a sample of the electrode, not the segmentation, nor what ``min_voxels`` cuts off:
+    the mean hangs on the smallest pores counted. Memory: the pores.
 
     Reference
     ---------
@@ -70,15 +73,14 @@ def pore_size(
     >>> sizes = pore_size(table).sel(component="high")
     >>> round(sizes["mean_diameter"].item() ** 3 * np.pi / 6, 6), int(sizes["count"])  # 8 um3
     (8.0, 1)
-    >>> round(sizes["number_density"].item() * 1008 * 100 / 144, 6)  # one in 7 x 144 um3, seen whole in 100 of 144 places
+    >>> round(sizes["number_density"].item() * 1008 * 81 / 144, 6)  # one, which is seen whole in 81 of 144 places
     1.0
     """
     where = "pore_size"
     missing = [name for name in _NEEDED if name not in found]
-    if missing or "field_um" not in found.attrs:
-        raise InputError(
-            f"{where}: a Dataset from pores is needed, it lacks {missing or ['field_um']}. Pass its result."
-        )
+    lacks = missing or [name for name in ("field_um",) if name not in found.attrs]
+    if lacks:
+        raise InputError(f"{where}: a Dataset from pores is needed, got one without {lacks}. Pass the result of pores.")
     if not 0 < level < 1 or samples < 1 or not block_um > 0:
         raise InputError(
             f"{where}: level must be between 0 and 1, samples at least 1 and block_um positive, got {level!r}, "
@@ -86,8 +88,10 @@ def pore_size(
         )
     field, start = np.array(found.attrs["field_um"]), np.array(found.attrs["field_start_um"])
     extent = np.stack([found["extent_y"].values, found["extent_x"].values], axis=1)
-    whole = ~found["border"].values.astype(bool) & (extent < field).all(axis=1)
-    chance = np.prod(np.where(extent < field, 1 - extent / field, 1.0), axis=1)
+    whole = ~found["border"].values.astype(bool)
+    # A pore counts as cut where it has a voxel at the border, which takes one more place on each axis with a border.
+    edge = np.array(found.attrs["edges_um"])
+    chance = np.prod(np.where((field > edge) & whole[:, None], 1 - (extent + edge) / field, 1.0), axis=1)
     block = np.floor((np.stack([found["y"].values, found["x"].values], axis=1) - start) / block_um).astype(int)
     blocks = np.ceil(field / block_um - 1e-9).astype(int)
     volume = found["volume_searched"]
@@ -107,12 +111,13 @@ def pore_size(
         out["count"][t, c] = len(order)
         if not len(order):
             continue
-        values = _summary(diameter, weight, searched[t, c])
+        inside = float(searched[t, c])
+        values = _summary(diameter, weight, inside)
         drawn = None
         if len(np.unique(place)) >= _FEWEST_BLOCKS:
             number = int(blocks.prod())
             times = rng.multinomial(number, np.full(number, 1 / number), size=samples)
-            drawn = np.array([_summary(diameter, weight * often[place], searched[t, c]) for often in times])
+            drawn = np.array([_summary(diameter, weight * often[place], inside) for often in times])
         for k, name in enumerate(_NAMES):
             out[name][t, c] = values[k]
             if drawn is not None:

@@ -9,9 +9,10 @@ import xarray as xr
 
 from operando.core.axes import spacing, voxel_volume
 from operando.core.errors import InputError
+from operando.morphometry.boundaries import scan_coords
 from operando.morphometry.components import STEPS, contacts, joined_sets
 from operando.morphometry.interface import ENDS, SLAB_VOXELS, slabs
-from operando.morphometry.porosity_counts import Layers, layers, scan_coords
+from operando.morphometry.porosity_counts import Layers, layers
 from operando.morphometry.volume import Phases, passed_on, scans
 
 
@@ -48,7 +49,7 @@ def pores(
     Returns
     -------
     Dataset, dims (pore) and ([t], component)
-        Per pore, ordered by scan, then by z, y, x (``.drop_dims("component").to_dataframe()`` is a table):
+        Per pore, ordered by scan, then by z, y, x (``.drop_dims(["component", "t"]).to_dataframe()``):
 
         - ``scan`` (number), ``side`` ("low", "high": the electrode; in a ceramic, the nearer interface)
         - ``voxels``, ``volume`` (um3), ``diameter`` (um): of the ball of equal volume
@@ -70,10 +71,10 @@ def pores(
     .. math:: d = (6 V / \\pi)^{1/3}
 
     With 26 neighbors (the default) pores that touch at a corner are one, so that the lithium around them has the
-    complementary 6; 6 neighbors split more. Pores are labeled slab by slab and joined across slabs with 64-bit numbers,
-    so that volumes past 2^31 voxels work, and nothing depends on ``slab_voxels`` but memory: about 10 bytes per voxel of
-    a slab, 150 per voxel of pore in it, 150 per pore, and a row of chunks of a lazy image. Where a column shows no
-    interface, depth is measured from the median of the others.
+    complementary 6; 6 neighbors split more. Pores are labeled slab by slab and joined across slabs with 64-bit
+    numbers, so that volumes past 2^31 voxels work, and nothing depends on ``slab_voxels`` but memory: about 10 bytes
+    per voxel of a slab, 150 per voxel of pore in it, 150 per pore, and a row of chunks of a lazy image. Where a column
+    shows no interface, depth is measured from the median of the others.
 
     Pores of a few voxels are mostly noise: give ``min_voxels``. Pores that have merged into a layer count as one, whose
     diameter means little: look at ``extent_y`` and ``gap``.
@@ -137,7 +138,13 @@ def pores(
     )
     field = [float(step[dim] * found.labels.sizes[dim]) for dim in ("y", "x")]
     first = [float(origin[k] - edges[k] / 2) for k in (1, 2)]
-    attrs = {"connectivity": connectivity, "field_um": field, "field_start_um": first, **passed_on(found.labels)}
+    attrs = {
+        "connectivity": connectivity,
+        "field_um": field,
+        "field_start_um": first,
+        "edges_um": edges[1:].tolist(),
+        **passed_on(found.labels),
+    }
     return out.assign_attrs(attrs)
 
 

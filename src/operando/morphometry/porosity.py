@@ -10,13 +10,14 @@ import xarray as xr
 
 from operando.core.axes import SPACE, labeled_image, spacing, voxel_volume
 from operando.core.errors import InputError
+from operando.morphometry.boundaries import scan_coords
 from operando.morphometry.interface import ENDS
-from operando.morphometry.porosity_counts import Layers, layers, pore_labels, scan_coords, tile_voxels
+from operando.morphometry.porosity_counts import Layers, layers, pore_labels, tile_voxels
 from operando.morphometry.porosity_sigma import doubt_sigma, ratio_sigma
 from operando.morphometry.volume import Phases, column_counts, described, passed_on
 
 _SIGMA_TILE_UM = 36.0
-SIGMAS = ("sigma", "sigma_sampling", "sigma_segmentation", "n")
+SIGMAS = ("sigma", "sigma_sampling", "sigma_segmentation", "low", "high", "n")
 """Coordinates of a porosity that say how well it is known."""
 
 
@@ -47,8 +48,8 @@ def porosity_map(
     range_um : (float, float), optional
         First and last position along that axis, in um of its coordinate. Default: all of it.
     boundaries : DataArray, dims ([t], component, y, x), units "um", optional
-        From :func:`electrode_boundaries`: the electrodes at low and high z are then kept apart (for a ceramic, its lower
-        and upper half). Along z only.
+        From :func:`electrode_boundaries`: the electrodes at low and high z are then kept apart (for a ceramic, its
+        lower and upper half). Along z only.
     depth_um : float, optional
         With ``boundaries``, the depth beneath the local interface that is averaged over. Default: all of it.
     tile_um : float, optional
@@ -57,8 +58,8 @@ def porosity_map(
     Returns
     -------
     DataArray of float32, dims ([t], [component], two of z, y, x), units "1"
-        ``component`` (``low``, ``high``) with ``boundaries`` only. NaN where a line holds neither. Lazy where ``labels``
-        is and no boundaries are given.
+        ``component`` (``low``, ``high``) with ``boundaries`` only. NaN where a line holds neither. Lazy where
+        ``labels`` is and no boundaries are given.
 
     Raises
     ------
@@ -69,10 +70,11 @@ def porosity_map(
     -----
     Pore density map of Dixit 2020 (Fig. 2c-d, averaged over about 500 um):
 
-    .. math:: \\varphi(y, x) = \\frac{\\sum_z [L = \\mathrm{pore}]}{\\sum_z [L = \\mathrm{pore}] + [L = \\mathrm{solid}]}
+    .. math:: \\varphi(y, x) = \\frac{\\sum_z [L = \\mathrm{pore}]}
+              {\\sum_z [L = \\mathrm{pore}] + [L = \\mathrm{solid}]}
 
-    A tile is the ratio of its sums, not the mean of its lines. All other phases and unlabeled voxels count for neither.
-    Pores below the resolution are in neither; a single line holds few voxels and is noisy: use tiles. Memory: the
+    A tile is the ratio of its sums, not the mean of its lines. All other phases and unlabeled voxels count for
+    neither. Pores below the resolution do not show; a single line holds few voxels and is noisy: use tiles. Memory: the
     columns of one block; with boundaries, slabs of 2^22 voxels and four maps.
 
     Reference
@@ -161,12 +163,13 @@ def porosity_profile(
     Returns
     -------
     DataArray of float64, dims ([t], component, depth), units "1"
-        Components ``low`` and ``high``: the side of the cell. ``depth`` in um, at the middle of the bins. NaN where a bin
-        holds neither pore nor solid. Coordinates of the same dims:
+        Components ``low`` and ``high``: the side of the cell. ``depth`` in um, at the middle of the bins. NaN where a
+        bin holds neither pore nor solid. Coordinates of the same dims:
 
         - ``sigma``: standard uncertainty, both parts together
         - ``sigma_sampling``: of the field of view as a sample of an electrode like it
         - ``sigma_segmentation``: of the labels; NaN without ``probability``, and then not in ``sigma``
+        - ``low``, ``high``: ends of the 95 % interval, even in the logarithm of the odds; NaN for porosities of 0 and 1
         - ``n``: voxels
 
     Raises
@@ -343,9 +346,17 @@ def with_sigma(
         coords["depth"] = depth
     coords.update(scan_coords(found.labels))
     combined = np.where(np.isnan(segmentation), sampling, np.hypot(sampling, np.nan_to_num(segmentation)))
-    parts = (combined, sampling, segmentation, whole.astype(np.int64))
+    parts = (combined, sampling, segmentation, *_interval(value, combined), whole.astype(np.int64))
     coords.update({name: (dims, own(values), {"units": "1"}) for name, values in zip(SIGMAS, parts, strict=True)})
     return xr.DataArray(own(value), dims=dims, coords=coords, attrs={"units": "1", **passed_on(found.labels)})
+
+
+def _interval(value: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval, even in the logarithm of the odds, in which sigma depends less on the value."""
+    inside = (value > 0) & (value < 1)
+    p = np.where(inside, value, np.nan)
+    odds, half = np.log(p / (1 - p)), 1.959964 * sigma / (p * (1 - p))
+    return 1 / (1 + np.exp(half - odds)), 1 / (1 + np.exp(-half - odds))
 
 
 def _within(

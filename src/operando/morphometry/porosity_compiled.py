@@ -51,7 +51,10 @@ def sum_by_depth(
     tiles: tuple[int, int],
     out: np.ndarray,
 ) -> None:
-    """Add p (1 - p) of a slab of probabilities to ``out`` (component, bin, tile y, tile x), as :func:`count_by_depth`."""
+    """Add p (1 - p) of a slab of probabilities to ``out`` (component, bin, tile y, tile x).
+
+    Depths are those of :func:`count_by_depth`.
+    """
     depth, ny, nx = values.shape
     components, bins = out.shape[0], out.shape[1]
     for row in prange(out.shape[2]):

@@ -23,7 +23,7 @@ MASK = PhaseScheme({"solid": 0, "pore": 1})
 
 @dataclass(frozen=True)
 class Layers:
-    """Labels with what is needed to count in them: pore and solid by label, and the surfaces that depth is measured from.
+    """Labels with what is needed to count in them: pore and solid by label, and the surfaces that depth begins at.
 
     ``near`` and ``far`` are (t, component, y, x) in um: where the depth of a component begins and where it ends at the
     latest. ``into`` is ``lithium`` or ``ceramic``.
@@ -123,7 +123,7 @@ def layers(
 def pore_labels(
     labels: xr.DataArray, phases: Phases | None, *, pore: str, solid: str, where: str
 ) -> tuple[xr.DataArray, PhaseScheme, tuple[int, int]]:
-    """Labels as uint8 in order, their phases, and the ids of pore and solid; a boolean image is True where it is pore."""
+    """Labels as uint8 in order, their phases, and the ids of pore and solid; a boolean image is True where pore is."""
     if isinstance(labels, xr.DataArray) and labels.dtype == bool:
         require_dims(labels, SPACE, where=where, optional=("t",))
         _, labels = checked_labels(labels.astype(np.uint8), MASK, where=where)
@@ -156,11 +156,6 @@ def tile_centers(labels: xr.DataArray, tiles: tuple[int, int], count: tuple[int,
         attrs = {"units": "um", "long_name": f"Position {dim}", "spacing": size * step[dim]}
         coords[dim] = (dim, values, attrs)
     return coords
-
-
-def scan_coords(labels: xr.DataArray) -> dict[str, Any]:
-    """Time, step and whatever else is known of every scan."""
-    return {str(name): coord for name, coord in labels.coords.items() if coord.dims == ("t",)}
 
 
 def _surfaces(boundaries: xr.DataArray, labels: xr.DataArray, *, where: str) -> dict[str, np.ndarray]:

@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from operando.core.errors import AxesError, InputError
+from operando.morphometry.boundaries import scan_coords
 from operando.morphometry.porosity import column_porosity_counts
-from operando.morphometry.porosity_counts import layers, scan_coords, tile_centers, tile_voxels
+from operando.morphometry.porosity_counts import layers, tile_centers, tile_voxels
 from operando.morphometry.porosity_sigma import field_sigma, within_tiles
 from operando.morphometry.volume import Phases, passed_on
 
@@ -62,8 +63,8 @@ def porosity_difference(
     tile's own, drawn towards the pooled one as if that were known from four independent columns.
 
     So sigma is what pores that open here and close there, and labels that flicker, leave by chance in a tile. It is
-    no statement about many tiles at once: of 100 tiles without a change, five have \\|z\\| > 2 (docs/quantities/porosity.md
-    has the measured rates).
+    no statement about many tiles at once: of 100 tiles without a change, a few have a z-score beyond 2
+    (docs/quantities/porosity.md has the measured rates).
 
     Do not trust it where the scans are not registered to a fraction of a pore, or where a segmenter errs alike all over
     a scan: neither shows in the scatter. Memory: as :func:`porosity_profile`, and six maps of columns.

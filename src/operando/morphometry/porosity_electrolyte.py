@@ -64,10 +64,10 @@ def electrolyte_porosity(
 
     Notes
     -----
-    Dixit 2020, Fig. 4: normalized porosity is the ratio of the local to the average porosity, at 36 um through the depth
-    of the pellet; interfacial regions are 100 um. The paper does not say whether the average is that of the scan; divided
-    by its own, no scan can be more porous than another, so the default is the first scan. "Porosity" is all that is
-    transparent to X-rays: pores, cracks, and lithium within the ceramic.
+    Dixit 2020, Fig. 4: normalized porosity is the ratio of the local to the average porosity, at 36 um through the
+    depth of the pellet; interfacial regions are 100 um. The paper does not say whether the average is that of the scan;
+    divided by its own, no scan can be more porous than another, so the default is the first scan. "Porosity" is all
+    that is transparent to X-rays: pores, cracks, and lithium within the ceramic.
 
     .. math:: \\varphi_\\mathrm{norm}(t, d) = \\varphi(t, d) / \\bar\\varphi(0)
 
@@ -101,8 +101,8 @@ def electrolyte_porosity(
     found = layers(labels, phases, pore=pore, solid=solid, boundaries=boundaries, where=where)
     if found.into != "ceramic":
         raise InputError(
-            f"{where}: solid must be an electrolyte by its role, got {solid!r}. Name the phase of the ceramic, or give it "
-            "the role with PhaseScheme(..., roles={...})."
+            f"{where}: solid must be an electrolyte by its role, got {solid!r}. Name the phase of the ceramic, or give "
+            "it the role with PhaseScheme(..., roles={...})."
         )
     surfaces = found.boundaries
     profile = porosity_profile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,24 @@ _FLOOR = 1e-3
 
 
 def porosity_modes(
-    values: xr.DataArray | np.ndarray, *, max_modes: int = 5, bootstrap: int = 0, seed: int = 0
+    values: xr.DataArray | np.ndarray,
+    *,
+    max_modes: int = 5,
+    effective_n: float | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Modes of the distribution of porosities over an electrode, and how many the data ask for.
 
     Parameters
     ----------
     values : DataArray or array, dims (y, x) or any one
-        Porosities, from :func:`porosity_map` with ``tile_um``; NaN are left out. Neighbors on a map are not independent,
-        which is allowed for; values along one axis count as independent.
+        Porosities, from :func:`porosity_map` with ``tile_um``; NaN are left out.
     max_modes : int
         Largest number of normal distributions that is tried.
+    effective_n : float, optional
+        How many independent values there are. Default: for a map what its correlated neighbors leave of the number of
+        tiles; for values along one axis, all.
     bootstrap : int
         Samples of the parametric bootstrap that tests each number against one more; 0 for none, 199 for p to 0.005.
     seed : int
@@ -39,7 +47,7 @@ def porosity_modes(
         - ``weight``, ``mean``, ``sigma`` (component): of the chosen mixture, by mean
         - ``criterion`` (number): BIC of 1, 2, ... normal distributions; a difference of 10 is strong evidence
         - ``p_value`` (number): of so many against one more; NaN without ``bootstrap``
-        - ``effective_n`` (): independent values that the map is worth; ``n`` (): values
+        - ``effective_n`` (): independent values; ``n`` (): values
 
     Raises
     ------
@@ -50,14 +58,17 @@ def porosity_modes(
 
     Notes
     -----
-    Dixit 2020 finds one mode in pristine lithium and three in plated and stripped lithium, by eye. Here a normal mixture is
+    Dixit 2020 finds one mode in pristine lithium and three in plated and stripped lithium. Here a normal mixture is
     fitted by expectation maximization for every number k, and the least Bayesian information criterion chooses:
 
     .. math:: \\mathrm{BIC}_k = (3k - 1) \\ln n' - 2 \\frac{n'}{n} \\ln L_k
 
     where n' is the number of independent values that n tiles with correlated neighbors are worth, from the reach of
-    their correlation. Components are not modes: a skewed distribution takes two normal ones but has one maximum. Both
-    numbers are given; "one mode or three" is answered by ``modes``.
+    their correlation. A histogram of tiles, taken at its word, has n' = n: then a field that varies slowly but normally
+    shows modes that are not there (pass ``effective_n`` to see them).
+
+    Components are not modes: a skewed distribution takes two normal ones but has one maximum. Both numbers are given;
+    "one mode or three" is answered by ``modes``.
 
     The bootstrap draws n' values from the fit of k and asks how often one component more gains as much likelihood.
 
@@ -88,10 +99,17 @@ def porosity_modes(
     sample = array[np.isfinite(array)]
     if max_modes < 1 or sample.size < 4 * max_modes:
         raise InputError(
-            f"{where}: at least {4 * max(max_modes, 1)} values are needed for max_modes={max_modes}, got {sample.size}. "
+            f"{where}: at least {4 * max(max_modes, 1)} values are needed for {max_modes} modes, got {sample.size}. "
             "Use smaller tiles or fewer modes."
         )
     worth = effective_number(array) if array.ndim == 2 else float(sample.size)
+    if effective_n is not None:
+        if not 1 < effective_n <= sample.size:
+            raise InputError(
+                f"{where}: effective_n must be more than 1 and at most the number of values {sample.size}, got "
+                f"{effective_n!r}. Leave it out to have it measured."
+            )
+        worth = float(effective_n)
     scale = float(sample.std())
     if scale == 0:
         return _dataset([_Fit(np.ones(1), sample[:1], np.zeros(1), np.inf)], [-np.inf], [np.nan], worth, sample.size)
@@ -101,7 +119,7 @@ def porosity_modes(
     criterion = [(3 * k - 1) * np.log(worth) - 2 * share * fit.likelihood for k, fit in enumerate(fits, start=1)]
     # In the unit of the values, a likelihood has the factor of their scale.
     shift = 2 * worth * np.log(scale)
-    p_values = _bootstrap(fits, share, int(round(worth)), bootstrap, seed) if bootstrap else [np.nan] * max_modes
+    p_values = _bootstrap(fits, share, max(round(worth), 2), bootstrap, seed) if bootstrap else [np.nan] * max_modes
     back = [_Fit(fit.weight, center + scale * fit.mean, scale * fit.sigma, fit.likelihood) for fit in fits]
     return _dataset(back, [value + shift for value in criterion], p_values, worth, sample.size)
 
@@ -144,7 +162,7 @@ def _fit(sample: np.ndarray, number: int, seed: int) -> _Fit:
 def _bootstrap(fits: list[_Fit], share: float, number: int, samples: int, seed: int) -> list[float]:
     rng = np.random.default_rng(seed)
     out = []
-    for k, (fit, more) in enumerate(zip(fits[:-1], fits[1:], strict=True), start=1):
+    for k, (fit, more) in enumerate(pairwise(fits), start=1):
         gain, above = share * (more.likelihood - fit.likelihood), 0
         for _ in range(samples):
             which = rng.choice(k, size=number, p=fit.weight / fit.weight.sum())

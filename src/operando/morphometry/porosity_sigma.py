@@ -162,7 +162,7 @@ def doubt_sigma(
     common: bool = True,
     where: str,
 ) -> np.ndarray:
-    """Standard uncertainty of a porosity from the doubt sum p (1 - p) of its pores, in voxels, among ``total`` voxels."""
+    """Standard uncertainty of porosities from the doubt sum p (1 - p) of their pores, among ``total`` voxels."""
     from operando.morphometry.residuals import assumed_residuals
 
     known = assumed_residuals([pore], voxel_volume_um3=voxel_volume_um3) if residuals is None else residuals

@@ -25,6 +25,7 @@ _SAMPLED_ROWS = 12
 _SAMPLED_BLOCKS = 400
 _SAMPLED_VALUES = 100_000
 _SHADING = 12.0
+_LEVEL_BLOCKS = 1.0
 _VOXELS_AT_ONCE = 1 << 26
 _SCATTER_LIMIT = 5.0
 
@@ -35,6 +36,7 @@ def boundaries_from_profiles(
     levels: Mapping[str, float] | None = None,
     smooth_um: float = 0.0,
     window_um: float | None = None,
+    rigid_ceramic: bool = False,
 ) -> xr.DataArray:
     """Height of the boundaries collector / lithium / ceramic / lithium / collector from line profiles of gray.
 
@@ -49,6 +51,9 @@ def boundaries_from_profiles(
         Standard deviation in um of a Gaussian filter over the maps. 0: none.
     window_um : float, optional
         How far from the boundary of its block that of a column is looked for, in um. Default: 8 voxels.
+    rigid_ceramic : bool
+        Whether the ceramic stands still in all scans: its two interfaces are then the median over the scans. For a
+        series that is registered on the ceramic.
 
     Returns
     -------
@@ -68,12 +73,13 @@ def boundaries_from_profiles(
     Dixit 2020 takes the thickness from line profiles by the contrast of steel and ceramic to lithium, and does not say
     how. Here:
 
-    1. The means of 4 x 4 columns are cut into five layers of constant gray by least squares (dynamic programming,
-       exact). The levels start from a multi-Otsu threshold, in the order that leaves the smallest error, and are then
-       the medians of their layers.
-    2. In every column, within ``window_um`` of its block: the step of least squares between the medians of the block
-       on either side (3 to 12 voxels away, so that shading and fringes next to a dense layer count as level), then the
-       crossing of the half level nearest to it in the profile after a binomial filter (1, 4, 6, 4, 1).
+    1. The means of 4 x 4 columns are cut into five layers of constant gray with the least absolute error (dynamic
+       programming, exact). The levels start from a multi-Otsu threshold, in the order that leaves the smallest error,
+       and are then the medians of their layers. Found for a collector of 0.6 to 10 times the gray of the ceramic.
+    2. In every column, within ``window_um`` of its block: the step of least squares between the levels on either side
+       (medians of the block 3 to 12 voxels away, so that shading and fringes next to a dense layer count as level, then
+       a Gaussian filter over one block), and the crossing of the half level nearest to it in the profile after a
+       binomial filter (1, 4, 6, 4, 1).
     3. Values that no neighbor confirms (5 robust standard deviations off the median of eight, and more than a voxel)
        are replaced by it; then the Gaussian filter.
 
@@ -82,10 +88,12 @@ def boundaries_from_profiles(
     with the scatter of the filtered gray five voxels from the boundary and the slope at it. It covers noise, filtered
     like the maps themselves, but no error of a level: a half level that is off by a share e of the contrast moves the
     boundary by about 2.5 e blurs. An open pore of the ceramic at its surface looks like lithium, a pore of the lithium
-    at the interface like lithium too.
+    at the interface like lithium too: there the interface may jump from scan to scan, by as much as the pore is deep,
+    and the change of the thickness with it. Where nothing but lithium moves, ``rigid_ceramic`` takes that away, and the
+    noise of the interface out of every change.
 
-    Memory: a slab of rows of one scan if lazy, else nothing but the maps. Time: about half a second per 1e8 voxels on
-    two cores.
+    Memory: beside the maps, a slab of rows of one scan if it is lazy (and then read twice) or not float32. Time: about
+    half a second per 1e8 voxels on two cores.
 
     Reference
     ---------
@@ -121,7 +129,8 @@ def boundaries_from_profiles(
         )
     start = _given_levels(levels, where=where)
     origin = float(image["z"][0]) if "z" in image.coords else 0.0
-    maps, sigmas, found = [], [], []
+    maps: list[np.ndarray] = []
+    sigmas, found = [], []
     for number, scan in enumerate(scans(image)):
         here = where if "t" not in image.dims else f"{where}: scan {number}"
         five = _fitted_levels(scan, start, where=here)
@@ -129,6 +138,15 @@ def boundaries_from_profiles(
         maps.append(origin + step["z"] * heights)
         sigmas.append(step["z"] * sigma)
         found.append([float(f"{value:.5g}") for value in five])
+    rigid = rigid_ceramic and len(maps) > 1
+    if rigid:
+        for b in (1, 2):
+            still = _median_over(np.stack([one[b] for one in maps]))
+            # Of n values the median scatters by sqrt(pi / 2 n) of one, or less.
+            share = min(1.0, np.sqrt(np.pi / (2 * len(maps))))
+            mean = share * float(np.sqrt(np.mean([sigma[b] ** 2 for sigma in sigmas])))
+            for one, sigma in zip(maps, sigmas, strict=True):
+                one[b], sigma[b] = still, mean
     coords: dict[str, Any] = {str(name): c for name, c in image.coords.items() if "z" not in c.dims}
     timed = "t" in image.dims
     coords["component"] = list(BOUNDARIES)
@@ -143,12 +161,13 @@ def boundaries_from_profiles(
     )
     carried = {"plating_side": image.attrs["plating_side"]} if "plating_side" in image.attrs else {}
     result = described(result, image, units="um", long_name="Boundary", smooth_um=float(smooth_um), **carried)
+    result.attrs["rigid_ceramic"] = rigid
     result.attrs["levels"] = json.dumps(found)
     return result
 
 
 def thickness_sigma(boundaries: xr.DataArray) -> xr.DataArray:
-    """Standard uncertainty of the thickness of each electrode, from that of its two boundaries.
+    """Standard uncertainty of the thickness of each electrode, as far as it is independent from scan to scan.
 
     Parameters
     ----------
@@ -169,7 +188,8 @@ def thickness_sigma(boundaries: xr.DataArray) -> xr.DataArray:
     -----
     .. math:: \\sigma_h^2 = \\sigma_\\mathrm{collector}^2 + \\sigma_\\mathrm{interface}^2
 
-    The errors of the two boundaries count as independent.
+    The errors of the two boundaries count as independent. An interface that is one for all scans (``rigid_ceramic``)
+    has the same error in all of them and drops out of every change: it is left out.
 
     Examples
     --------
@@ -188,6 +208,8 @@ def thickness_sigma(boundaries: xr.DataArray) -> xr.DataArray:
     collector, interface = (
         sigma.isel(component=places).assign_coords(component=["low", "high"]) for places in ([0, 3], [1, 2])
     )
+    if boundaries.attrs.get("rigid_ceramic"):
+        interface = xr.zeros_like(interface)
     result: xr.DataArray = ((collector**2 + interface**2) ** 0.5).rename(None)
     result.attrs = {"units": "um", "long_name": "Standard uncertainty of the thickness", **passed_on(boundaries)}
     return result
@@ -208,13 +230,6 @@ def _given_levels(levels: Mapping[str, float] | None, *, where: str) -> np.ndarr
     return np.array([values[name] for name in _ORDER])
 
 
-def _native(values: np.ndarray) -> np.ndarray:
-    """An array the compiled loops take as it is."""
-    if values.dtype.str.lstrip("|<=") in ("u1", "u2", "f4"):
-        return values
-    return values.astype(np.float32)
-
-
 def _fitted_levels(scan: xr.DataArray, start: np.ndarray | None, *, where: str) -> np.ndarray:
     """Gray of the five layers, from rows of blocks all over the field of view."""
     from operando.morphometry.profiles_compiled import block_means, layer_starts_by_level
@@ -222,7 +237,7 @@ def _fitted_levels(scan: xr.DataArray, start: np.ndarray | None, *, where: str) 
     rows = max(1, scan.sizes["y"] // _BLOCK)
     taken = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLED_ROWS)).round().astype(int))
     parts = [scan.isel(y=slice(row * _BLOCK, (row + 1) * _BLOCK)).values for row in taken.tolist()]
-    profiles = np.concatenate([block_means(_native(part), _BLOCK) for part in parts], axis=1)
+    profiles = np.concatenate([block_means(part.astype(np.float32, copy=False), _BLOCK) for part in parts], axis=1)
     profiles = np.ascontiguousarray(profiles[:, :, :: max(1, profiles[0].size // _SAMPLED_BLOCKS)])
     few = np.ascontiguousarray(profiles[:, :, ::4])
     best, smallest = None, np.inf
@@ -290,13 +305,20 @@ def _scan_boundaries(
         plateaus,
     )
 
+    found = []
+    for rows in _slabs(scan):
+        means = block_means(_slab(scan, rows), _BLOCK)
+        starts, _ = layer_starts_by_level(means, levels)
+        found.append((starts, plateaus(means, starts, _NEAR, _FAR)))
+    starts = np.concatenate([one for one, _ in found], axis=1)
+    near = np.concatenate([other for _, other in found], axis=2)
+    for maps in near:
+        for b in range(4):
+            maps[b] = _smoothed(maps[b], (_LEVEL_BLOCKS, _LEVEL_BLOCKS))
     parts = []
     for rows in _slabs(scan):
-        slab = _native(scan.isel(y=rows).values)
-        means = block_means(slab, _BLOCK)
-        starts, _ = layer_starts_by_level(means, levels)
-        near = plateaus(means, starts, _NEAR, _FAR)
-        parts.append(crossings(slab, starts, near, _BLOCK, window))
+        own = slice(rows.start // _BLOCK, max(rows.stop // _BLOCK, 1))
+        parts.append(crossings(_slab(scan, rows), starts[:, own], near[:, :, own], _BLOCK, window))
     heights, slopes, probes = (
         maps[0] if len(parts) == 1 else np.concatenate(maps, axis=1) for maps in zip(*parts, strict=True)
     )
@@ -314,6 +336,15 @@ def _scan_boundaries(
     return heights, sigma
 
 
+def _median_over(values: np.ndarray) -> np.ndarray:
+    """Median along the first axis of what is known; NaN where nothing is."""
+    ordered = np.sort(values, axis=0)
+    count = np.isfinite(values).sum(axis=0)
+    low, high = np.maximum((count - 1) // 2, 0)[None], (count // 2).clip(max=len(values) - 1)[None]
+    middle = 0.5 * (np.take_along_axis(ordered, low, axis=0) + np.take_along_axis(ordered, high, axis=0))
+    return np.where(count > 0, middle[0], np.nan)
+
+
 def _sampled_median(values: np.ndarray) -> float:
     """Median of what is known, of every so many values where there are many."""
     some = values.ravel()[:: max(1, values.size // _SAMPLED_VALUES)]
@@ -321,14 +352,19 @@ def _sampled_median(values: np.ndarray) -> float:
     return float(np.median(some)) if some.size else float("nan")
 
 
+def _slab(scan: xr.DataArray, rows: slice) -> np.ndarray:
+    """Rows of a scan in the one type that the loops are compiled for."""
+    return np.asarray(scan.isel(y=rows).values, dtype=np.float32)
+
+
 def _slabs(scan: xr.DataArray) -> Iterator[slice]:
-    """Rows to read at once: all of them in memory, whole blocks of columns if lazy."""
+    """Rows to read at once: all of them where nothing is read or converted, else some blocks of columns."""
     size = scan.sizes["y"]
-    if scan.chunks is None:
+    if scan.chunks is None and scan.dtype == np.float32:
         yield slice(0, size)
         return
     rows = max(1, _VOXELS_AT_ONCE // (scan.sizes["z"] * scan.sizes["x"]) // _BLOCK) * _BLOCK
-    chunk = scan.chunksizes["y"][0]
+    chunk = 1 if scan.chunks is None else scan.chunksizes["y"][0]
     if chunk % _BLOCK == 0:
         rows = max(rows // chunk, 1) * chunk if rows >= chunk else rows
     start = 0

@@ -11,7 +11,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.quantities import quantity_table
-from operando.morphometry.spatial_covariance import covariance_models
+from operando.morphometry.spatial_covariance import covariance_models, without
 from operando.morphometry.spatial_tiles import Tiles, read_tiles
 
 # With fewer independent samples beyond the coefficients, the tests no longer hold their level.
@@ -32,7 +32,98 @@ def spatial_regression(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """TODO."""
+    """Regress a map on others of the same places: effects, intervals and p-values that allow for alike neighbors.
+
+    Parameters
+    ----------
+    response : DataArray, dims ([t], [component], y, x)
+        What is to be explained, on tiles, such as the local current density. Several maps are pooled, with an
+        intercept each and common slopes; those without any value (the first scan of a current) are left out.
+    predictors : mapping of name to DataArray, dims of ``response`` or fewer
+        What may explain it, on the same tiles: tortuosity factor, porosity, Young's modulus of the ceramic beneath.
+    relative_to : {"mean", "sd"}
+        Unit of the response: percent of the mean of each map (so that stripping and plating maps, weak and strong
+        currents, can be pooled), or the standard deviation of each map, for a response with a mean near zero.
+    block : int
+        Edge of the blocks that are permuted, in tiles.
+    permutations : int
+        At least 1 / (1 - ``level``) - 1.
+    level : float
+        Of the intervals.
+    seed : int
+        The same seed gives the same table.
+
+    Returns
+    -------
+    DataFrame
+        A quantity table; ``n`` tiles known in every map and predictor; what cannot be decided is NaN, and ``method``
+        says why. Component ``RESPONSE~PREDICTOR``:
+
+        - ``effect``: change of the response, in percent of its mean (or in its standard deviations), per standard
+          deviation of the predictor where the others stay; with sigma. ``effect low``, ``effect high``: its interval
+        - ``p-value``: of this predictor beside the others, two-sided
+        - ``standardized coefficient``; ``partial r2``: share of what the others leave; ``variance inflation``
+        - ``pearson``, ``pearson p-value``: the predictor alone
+        - ``effective samples``: independent tiles behind that correlation; ``predictor sd`` in its own unit
+
+        Component ``RESPONSE~all``: ``p-value`` of all predictors together - is the map related to them at all; ``r2``;
+        ``effective samples``; ``correlation length`` and ``nugget`` of the response; ``response sd``; ``maps``;
+        ``dropped maps``, ``dropped without response``, ``dropped infinite``, ``dropped without predictor``: counts.
+
+    Raises
+    ------
+    AxesError, InputError
+        Where maps do not fit each other, do not vary, follow from each other, or are known at fewer than 25 tiles (5
+        per coefficient), and where an argument is out of range.
+
+    Notes
+    -----
+    .. math:: \\frac{j_m}{\\bar j_m} = a_m + \\sum_k \\beta_k \\frac{x_{mk} - \\bar x_{mk}}{s_k} + e_m, \\qquad
+              \\mathrm{cov}(e_m, e_n) = S_{mn} C
+
+    The slopes are those of least squares: what an open eye sees in a scatter plot. Their covariance is
+    :math:`A^{-1} X^T (S \\otimes C) X A^{-1}`, :math:`A = X^T X`, with C and the diagonal of S fitted by
+    restricted likelihood (:class:`~operando.morphometry.spatial_covariance.CovarianceModels`), and the correlation of
+    the maps that of their residuals. For the fit, maps get noise of 5 % of the residual variance: without, the finest
+    structure of a smooth map would decide.
+
+    Null: residuals of the model without what is tested (Freedman and Lane) are whitened with the covariance fitted to
+    *them*, permuted in whole blocks, the same in all maps, and given their correlation again. Every permuted map goes
+    through the whole procedure, the fit of the covariance with it, and its t (of one slope) or Wald statistic (of all)
+    stands beside that of the data. An interval holds the slopes that this test does not reject.
+
+    Permuting the tiles, or blocks of them, without whitening is no substitute: neighbors are alike in response *and*
+    predictors, blocks cut that likeness, and small maps hold few of them. Measured error rates of both, and of shifts
+    and random phases, stand in the documentation. With fewer than 9 independent tiles beyond the predictors, which
+    is where a correlation length passes a third of a map, this test fails as well, and p-values and intervals are NaN.
+
+    Dead ends: a tile with an infinite tortuosity factor is left out and counted - the very tile that should carry no
+    current. Hand in ``1 / tau``, which is 0 there, and expect the opposite sign.
+
+    Tortuosity, porosity and modulus of the same voxels are collinear: read the joint p-value first, single
+    coefficients only where the variance inflation is small. A relation is not a cause.
+
+    Memory: 24 matrices of tiles x tiles, kept for the next map of the same tiles, and ten times permutations x tiles x
+    maps, in float64. Time: a second for one map of 150 tiles and three predictors on an idle core.
+
+    References
+    ----------
+    Freedman and Lane, Journal of Business and Economic Statistics 1 (1983) 292, doi:10.2307/1391660; Winkler et al.,
+    NeuroImage 92 (2014) 381, doi:10.1016/j.neuroimage.2014.01.060; Dutilleul, Biometrics 49 (1993) 305,
+    doi:10.2307/2532625 (effective samples)
+
+    Examples
+    --------
+    A current that falls by 10 % of its mean per standard deviation of the tortuosity factor:
+
+    >>> tau = np.random.default_rng(0).normal(1.5, 0.2, size=(8, 8))
+    >>> current = 2.0 * (1 - 0.1 * (tau - tau.mean()) / tau.std())
+    >>> current, tau = (xr.DataArray(values, dims=("y", "x")) for values in (current, tau))
+    >>> table = spatial_regression(current.rename("current"), {"tau": tau}, permutations=99)
+    >>> found = table.set_index(["component", "quantity"])["value"]
+    >>> [round(float(found["current~tau", quantity]), 6) for quantity in ("effect", "p-value", "partial r2")]
+    [-10.0, 0.01, 1.0]
+    """
     where = "spatial_regression"
     for argument, number in (("block", block), ("permutations", permutations)):
         if not isinstance(number, int | np.integer) or number < 1:
@@ -86,24 +177,18 @@ class _Regression:
 
     def _rough(self, response: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
         """Maps (N, M) with a little noise, a share of what ``designs`` leave of them."""
-        left = [
-            own - design @ np.linalg.lstsq(design, own, rcond=None)[0]
-            for own, design in zip(response.T, designs, strict=True)
-        ]
-        return response + self.noise * np.std(left, axis=1)
+        left = [without(own[:, None], design).std() for own, design in zip(response.T, designs, strict=True)]
+        return response + self.noise * np.array(left)
 
     def _permuted(self, response: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
         """Maps (N, R, M) that are related to nothing beyond ``designs``, with the correlation of the response."""
         response = self._rough(response, designs)
         covariance = self.models[self.models.fit(response[:, None], designs).choice[0]]
-        inverse = covariance.inverse_root()
-        white = np.empty_like(response)
-        for m, design in enumerate(designs):
-            basis = np.linalg.qr(inverse @ design)[0]
-            own = inverse @ response[:, m]
-            white[:, m] = own - basis @ (basis.T @ own)
-        mixed = white[self.order].transpose(1, 0, 2)
-        return (covariance.root() @ mixed.reshape(len(white), -1)).reshape(mixed.shape)
+        white = [
+            without(covariance.whiten(own[:, None]), covariance.whiten(design))
+            for own, design in zip(response.T, designs, strict=True)
+        ]
+        return covariance.color(np.hstack(white)[self.order].transpose(1, 0, 2))
 
     def _t_null(self, k: int, slope: float) -> np.ndarray:
         """|t| of coefficient k, (R,), of permuted maps in which it equals ``slope`` (Freedman and Lane 1983)."""
@@ -174,19 +259,20 @@ class _Regression:
         samples, together = self.samples()
         r2, partial_r2 = self.shares()
         correlations, correlation_sigma, single_p = self.single()
+        partial = [self.partial(k) for k in range(len(self.gram))]
+        joint = self.joint() if len(partial) > 1 else partial[0][0]
         inflation = np.diag(np.linalg.inv(self.gram)) * np.diag(self.gram)
         spread = np.sqrt((tiles.response**2).mean())
         fewest = len(self.gram) + _FEWEST_SAMPLES
         refused = ""
         if together < fewest:
             refused = (
-                f"not decided: {together:.1f} independent tiles for {len(self.gram)} predictors, at least {fewest:.0f} "
-                "are needed; a larger field of view or fewer predictors would help"
+                f"not decided: {together:.1f} independent tiles, at least {fewest:.0f} are needed; a larger field of "
+                "view or fewer predictors would help"
             )
         test = refused or (
             f"{len(self.order)} permutations of blocks of {self.block} x {self.block} whitened tiles, two-sided"
         )
-        length = tiles.length_unit
         unit = tiles.effect_unit
 
         def row(quantity: str, value: float, method: str, *, unit: str = "1", sigma: float = np.nan) -> dict[str, Any]:
@@ -195,7 +281,7 @@ class _Regression:
             return {**found, "n": count}
 
         for k, name in enumerate(tiles.predictors):
-            p, low, high = self.partial(k)
+            p, low, high = partial[k]
             per = f"of the {'mean' if unit == '%' else 'standard deviation'} per standard deviation of {name}"
             collinear = "; the predictors are collinear: read the joint test" if inflation[k] > _INFLATED else ""
             for found in (
@@ -214,10 +300,10 @@ class _Regression:
                 yield name, found
         fitted = f"restricted likelihood, {self.correlation.family}, distance of 1/e"
         for found in (
-            row("p-value", self.joint(), test),
+            row("p-value", joint, test),
             row("r2", r2, "least squares"),
             row("effective samples", together, "mean over the directions of the predictors"),
-            row("correlation length", self.correlation.length, fitted, unit=length),
+            row("correlation length", self.correlation.length, fitted, unit=tiles.length_unit),
             row("nugget", self.correlation.nugget, "share of the variance that neighbors do not have in common"),
             row("response sd", spread, "between tiles, within maps", unit=unit),
             row("maps", maps, "pooled, with an intercept each"),
@@ -251,14 +337,15 @@ def permuted_blocks(places: np.ndarray, block: int, permutations: int, *, random
     >>> bool((np.sort(order, axis=1) == np.arange(16)).all())
     True
     """
-    order = np.empty((permutations, len(places)), int)
-    for row in order:
-        lattice = (places + random.integers(block, size=2)) // block
-        tiles = np.lexsort((lattice[:, 1], lattice[:, 0]))
-        ends = np.flatnonzero((np.diff(lattice[tiles], axis=0) != 0).any(axis=1)) + 1
-        pieces = np.split(tiles, ends)
-        turned = random.random(len(pieces)) < 0.5
-        row[tiles] = np.concatenate([pieces[i][:: -1 if turned[i] else 1] for i in random.permutation(len(pieces))])
+    count = len(places)
+    lattice = (places + random.integers(block, size=(permutations, 1, 2))) // block
+    number = lattice[..., 0] * (lattice[..., 1].max() + 1) + lattice[..., 1]
+    rank = random.permuted(np.tile(np.arange(number.max() + 1), (permutations, 1)), axis=1)
+    turned = random.random(rank.shape) < 0.5
+    along = np.where(np.take_along_axis(turned, number, axis=1), count - 1 - np.arange(count), np.arange(count))
+    sources = np.argsort(np.take_along_axis(rank, number, axis=1) * count + along, axis=1)
+    order = np.empty_like(sources)
+    np.put_along_axis(order, np.argsort(number, axis=1, kind="stable"), sources, axis=1)
     return order
 
 

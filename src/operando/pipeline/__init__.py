@@ -1,16 +1,23 @@
 """Recipes, plans and runs: the science packages joined into whole jobs that can be resumed."""
 
-from operando.pipeline import cell_ct, cylindrical_cell, sparse_labels
+from collections.abc import Callable
+from pathlib import Path
+
+from operando.pipeline import cell_ct, cylindrical_cell, demo, pores, sparse_labels
 from operando.pipeline.planning import Plan, PlannedStep, plan
+from operando.pipeline.pores import demo as pores_demo
 from operando.pipeline.recipe import LoadedRecipe, Recipe, load
 from operando.pipeline.running import execute, finished_steps, plan_in
 from operando.pipeline.step import Listener, Step, Task, derived_seed
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (cell_ct.RECIPE, cylindrical_cell.RECIPE, sparse_labels.RECIPE)
+    recipe.name: recipe for recipe in (cell_ct.RECIPE, pores.RECIPE, cylindrical_cell.RECIPE, sparse_labels.RECIPE)
 }
+DEMOS: dict[str, Callable[..., Path]] = {"cell-ct": demo.write_demo, "pores": pores_demo.write_demo}
+"""Recipes with a synthetic cell of their own: what writes it and the recipe file."""
 
 __all__ = [
+    "DEMOS",
     "RECIPES",
     "Listener",
     "LoadedRecipe",

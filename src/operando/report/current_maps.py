@@ -13,7 +13,7 @@ from operando.core.errors import InputError
 from operando.core.units import factor
 from operando.report import style, wording
 from operando.report.lines import half_width, rows_of
-from operando.report.step_maps import draw_step_maps, outline_spots, rows_of_maps, symmetric_limit, titles_of
+from operando.report.step_maps import draw_step_maps, outline_spots, plane_at, rows_of_maps, symmetric_limit, titles_of
 from operando.report.steps import electrode_title, plating_side_of, step_axis, step_handles
 
 _SPREAD = 99.0
@@ -93,11 +93,14 @@ def current_maps(
     for line, name in enumerate(shown):
         for column, scan in enumerate(kept):
             ax = axes[line, column]
-            ax.set_title(f"{titles[scan]}, {_number(means[name][column])} {wording.unit_text(unit)}", pad=2)
-            if name in outlines:
-                at = {"t": scan if outlines[name].sizes["t"] == len(titles) else column}
-                numbers = _places(ids[name].isel(at)) if name in ids else None
-                outline_spots(ax, outlines[name].isel(at), numbers=numbers)
+            mean = f"{_number(means[name][column])} {wording.unit_text(unit)}"
+            # One step has its electrodes side by side, without names of rows.
+            who = electrode_title(name) if name and len(kept) == 1 else ""
+            ax.set_title(", ".join(filter(None, (who, titles[scan], mean))), pad=2)
+            spot = plane_at(outlines[name], rows[name], scan) if name in outlines else None
+            number = plane_at(ids[name], rows[name], scan) if name in ids else None
+            if spot is not None:
+                outline_spots(ax, spot, numbers=None if number is None else _places(number))
     _spot_legend(figure, outlines, side if "" not in rows else None)
     if style.is_simulated(current_density) if simulated is None else simulated:
         style.mark_simulated(figure)
@@ -262,4 +265,5 @@ def _closure_bars(ax: Any, below: Any, own: dict[str, pd.DataFrame], scale: floa
     sign = np.where(applied < 0, -1.0, 1.0)
     error = half_width(mismatch) * percent
     value = sign * mismatch["value"].to_numpy() * percent
+    below.margins(y=0.15)
     below.errorbar(places, value, yerr=error, fmt="o", color=_BARS[images[-1]], markersize=4.5, elinewidth=1.2)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from operando.core.errors import InputError, nearest
 from operando.report import style, wording
-from operando.report.step_maps import INFINITE, draw_step_maps, outline_spots, rows_of_maps, titles_of
+from operando.report.step_maps import INFINITE, draw_step_maps, outline_spots, plane_at, rows_of_maps, titles_of
 from operando.report.steps import plating_side_of, step_axis, step_handles, step_names
 
 _PROPERTIES = {"conductivity": "conductivity", "modulus": "Young's modulus", "youngs_modulus": "Young's modulus"}
@@ -38,8 +38,8 @@ def tortuosity_maps(
         Tortuosity factor of each tile, at least 1; infinite (drawn in ink) where nothing leads through, NaN (gray)
         where nothing is known.
     spots : DataArray, dims ([t], [component], y, x), optional
-        1 in hot spots, -1 in cold spots, on tiles of their own: outlined, solid and dashed. Without ``t``, the same
-        in all steps.
+        1 in hot spots, -1 in cold spots, on pixels of their own: outlined, solid and dashed, in the step of the same
+        ``t``; without ``t``, in all steps.
     steps, scans, label, plating_side, simulated
         As in :func:`operando.report.porosity_maps`.
     limits : (float, float), optional
@@ -83,10 +83,10 @@ def tortuosity_maps(
     if spots is not None:
         outlines = rows_of_maps(spots, where=where)
         for line, name in enumerate(rows):
-            for column, scan in enumerate(picked):
-                if name in outlines:
-                    stack = outlines[name]
-                    outline_spots(axes[line, column], stack.isel(t=scan if stack.sizes["t"] == len(titles) else 0))
+            for column in range(len(picked)):
+                spot = plane_at(outlines[name], rows[name], column) if name in outlines else None
+                if spot is not None:
+                    outline_spots(axes[line, column], spot)
         handles.append(Line2D([], [], color=style.INK, lw=0.9, label="hot spot"))
         handles.append(Line2D([], [], color=style.INK, lw=0.9, ls=(0, (2.0, 1.2)), label="cold spot"))
     if handles:
@@ -152,7 +152,8 @@ def microstructure_factors(
             raise InputError(f"{where}: the synthetic domains have no {name!r}. {nearest(name, null)}")
         for column, direction in enumerate(directions):
             ax = axes[line, column]
-            _spread(ax, array.sel(component=direction), "tomography", offset=-0.12 if null else 0.0)
+            beside = bool(null) and null[name].sizes["t"] > 1
+            _spread(ax, array.sel(component=direction), "tomography", offset=-0.12 if beside else 0.0)
             if null:
                 _spread(ax, null[name].sel(component=direction), "synthetic", offset=0.12)
             step_axis(ax, names, plating_side=side)

@@ -43,7 +43,8 @@ def spot_persistence(
     Returns
     -------
     matplotlib Figure
-        180 mm wide, 88 mm for one electrode. A row per track, those of most steps first. Lines: solid where a spot
+        180 mm wide, 88 mm for one electrode. A row per track, those of most steps first; below them spots of a single
+        step. Lines: solid where a spot
         persists, dashed where hot turns cold or cold hot, heavy where chance would do as much in less than 5 of 100
         cases.
 
@@ -114,10 +115,13 @@ def _rows(tracks: pd.DataFrame, table: pd.DataFrame, component: str) -> pd.DataF
     order = (
         spots.groupby("track")["scan"].agg(["nunique", "min"]).sort_values(["nunique", "min"], ascending=[False, True])
     )
-    spots["row"] = spots["track"].map({name: row for row, name in enumerate(order.index)})
+    spots["row"] = spots["track"].map({name: row for row, name in enumerate(order.index[order["nunique"] > 1])})
+    # Spots of a single step need no row of their own: those of other steps stand beside them.
+    alone = spots["row"].isna()
+    spots.loc[alone, "row"] = int((order["nunique"] > 1).sum()) + spots[alone].groupby("scan").cumcount()
     # Several spots of a track in one step stand beside each other.
-    place = spots.groupby(["track", "scan"]).cumcount()
-    several = spots.groupby(["track", "scan"])["id"].transform("count")
+    place = spots.groupby(["row", "scan"]).cumcount()
+    several = spots.groupby(["row", "scan"])["id"].transform("count")
     spots["x"] = spots["scan"] + 0.24 * (place - (several - 1) / 2)
     return spots
 

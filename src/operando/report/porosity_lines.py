@@ -202,7 +202,7 @@ def porosity_by_depth(
                 ax.fill_between(depth, values - half, values + half, color=color, alpha=0.18, lw=0)
         ax.set_xlabel(wording.label_text("depth from the interface", _depth_unit(whole)))
         ax.grid(True, axis="y")
-        ax.legend(loc="upper right")
+        ax.legend(loc="upper right", frameon=True, framealpha=0.8, edgecolor="none")
         if name:
             ax.set_title(electrode_title(name), loc="left", fontweight="bold")
     axes[0].set_xlim(0.0, float(depth.max() + depth.min()))
@@ -244,7 +244,7 @@ def _depth_unit(profile: xr.DataArray) -> str:
 def porosity_distributions(
     values: xr.DataArray,
     *,
-    modes: Mapping[tuple[int, str], xr.Dataset] | None = None,
+    modes: Mapping[tuple[int, str], pd.DataFrame] | None = None,
     steps: Sequence[str] | None = None,
     bins: int = 30,
     plating_side: str | None = None,
@@ -257,9 +257,10 @@ def porosity_distributions(
     ----------
     values : DataArray, dims ([t], [component], further dims)
         Porosity of each tile; NaN is left out. Components are columns of panels, steps are rows.
-    modes : mapping of (scan, component) to Dataset of ``morphometry.porosity_modes``, optional
-        Mixture fitted to the tiles: ``weight``, ``mean`` and ``sigma`` (component) of its normal distributions, and
-        ``modes``, the number of its maxima. The component is "" where the values have none.
+    modes : mapping of (scan, component) to DataFrame, optional
+        Mixture fitted to the tiles, as of ``morphometry.porosity_modes``: ``weight``, ``mean`` and ``sigma`` of its
+        normal distributions, a row each, and ``modes``, the number of its maxima. The component is "" where the
+        values have none.
     bins : int
         Of the histograms, which all share one axis.
     steps, plating_side, label, simulated
@@ -273,8 +274,7 @@ def porosity_distributions(
     Examples
     --------
     >>> tiles = xr.DataArray(np.linspace(0.0, 0.1, 24).reshape(1, 4, 6), dims=("t", "y", "x"), name="porosity")
-    >>> fit = xr.Dataset({name: ("component", [value]) for name, value in (("weight", 1.0), ("mean", 0.05),
-    ...     ("sigma", 0.03))}).assign(modes=1)
+    >>> fit = pd.DataFrame({"weight": [1.0], "mean": [0.05], "sigma": [0.03], "modes": [1]})
     >>> figure = porosity_distributions(tiles, modes={(0, ""): fit}, steps=["pristine"])
     >>> figure.axes[0].texts[0].get_text()
     'pristine: 1 mode'
@@ -297,9 +297,10 @@ def porosity_distributions(
         for scan, color in enumerate(colors):
             ax = axes[scan, column]
             tiles = whole.sel({"component": name} if name else {}).isel(t=scan).values.ravel()
-            fit = None if modes is None else modes.get((scan, name))
+            fit = _checked(modes[scan, name]) if modes and (scan, name) in modes else None
             _histogram(ax, tiles[np.isfinite(tiles)], edges, color, fit)
-            counted = "" if fit is None else f": {int(fit['modes'])} mode{'s' if int(fit['modes']) != 1 else ''}"
+            number = None if fit is None else int(fit["modes"].iloc[0])
+            counted = "" if number is None else f": {number} mode{'s' if number != 1 else ''}"
             ax.text(0.98, 0.9, f"{names[scan]}{counted}", transform=ax.transAxes, ha="right", va="top", fontsize=7)
         if name:
             axes[0, column].set_title(electrode_title(name), loc="left", fontweight="bold")
@@ -314,7 +315,7 @@ def porosity_distributions(
     return figure
 
 
-def _histogram(ax: Any, tiles: np.ndarray, edges: np.ndarray, color: str, fit: xr.Dataset | None) -> None:
+def _histogram(ax: Any, tiles: np.ndarray, edges: np.ndarray, color: str, fit: pd.DataFrame | None) -> None:
     from scipy.stats import norm
 
     ax.hist(tiles, bins=edges, density=True, color=color, alpha=0.35, histtype="stepfilled")
@@ -322,11 +323,21 @@ def _histogram(ax: Any, tiles: np.ndarray, edges: np.ndarray, color: str, fit: x
     if fit is None:
         return
     x = np.linspace(edges[0], edges[-1], 400)
-    rows = np.stack([np.atleast_1d(fit[name].values) for name in ("weight", "mean", "sigma")], axis=1)
+    rows = fit[["weight", "mean", "sigma"]].to_numpy(dtype=float)
     parts = [weight * norm.pdf(x, mean, max(sigma, 1e-9)) for weight, mean, sigma in rows]
     for part in parts:
         ax.plot(x, part, color=color, lw=0.9)
     ax.plot(x, np.sum(parts, axis=0), color=style.INK, lw=0.9, ls=(0, (4, 2)))
+
+
+def _checked(fit: pd.DataFrame) -> pd.DataFrame:
+    missing = [name for name in ("weight", "mean", "sigma", "modes") if name not in fit]
+    if missing or fit.empty:
+        raise InputError(
+            f"porosity_distributions: modes need rows with weight, mean, sigma and modes, missing {missing}, got "
+            f"{len(fit)} rows of {list(fit.columns)}. Use operando.morphometry.porosity_modes(values).to_dataframe()."
+        )
+    return fit
 
 
 def _distribution_legend(figure: Any) -> None:

@@ -36,6 +36,8 @@ def effect_sizes(
     *,
     response: xr.DataArray | None = None,
     predictor: xr.DataArray | None = None,
+    names: Mapping[str, str] | None = None,
+    title: str = "",
     simulated: bool | None = None,
 ) -> Any:
     """Draw how strongly each property of the electrolyte goes with the current, beside the tiles themselves.
@@ -48,6 +50,10 @@ def effect_sizes(
     response, predictor : DataArray, equal dims, optional
         Tiles of the current and of one predictor, such as the tortuosity factor: a scatter with its least-squares line
         stands beside the effects. Tiles that are NaN or infinite in either are left out, and their number is told.
+    names : mapping of str to str, optional
+        What predictors are called; their name in the table may have the response and ``~`` before it.
+    title : str
+        Above the effects, for example the step.
     simulated : bool, optional
         Label the figure as simulated; default what tables and arrays say.
 
@@ -74,13 +80,15 @@ def effect_sizes(
     if (response is None) != (predictor is None):
         raise InputError(f"{where}: response and predictor must be given together, got only one. Pass both.")
     groups = dict(tables) if isinstance(tables, Mapping) else {"": tables}
-    effects = [effect for name, table in groups.items() for effect in _effects(table, name, where=where)]
+    effects = [effect for name, table in groups.items() for effect in _effects(table, name, names or {}, where=where)]
     wide = response is not None
     height = max(22 + 6.5 * len(effects), 62 if wide else 30)
     figure = style.new_figure(style.DOUBLE_MM if wide else style.SINGLE_MM, min(height, 230))
     axes = figure.subplots(1, 2 if wide else 1, squeeze=False)[0]
     units = {str(unit) for table in groups.values() for unit in table.loc[table["quantity"] == "effect", "unit"]}
     _forest(axes[0], effects)
+    if title:
+        axes[0].set_title(title, loc="left", fontweight="bold")
     of = {"%": "% of the mean", "1": "standard deviations"}.get(units.pop() if len(units) == 1 else "", "")
     axes[0].set_xlabel("Effect of one standard deviation" + (f"\n[{of}]" if of else ""))
     if response is not None and predictor is not None:
@@ -90,7 +98,7 @@ def effect_sizes(
     return figure
 
 
-def _effects(table: pd.DataFrame, group: str, *, where: str) -> list[_Effect]:
+def _effects(table: pd.DataFrame, group: str, names: Mapping[str, str], *, where: str) -> list[_Effect]:
     values: dict[str, dict[str, float]] = {
         str(name): dict(zip(part["component"].astype(str), part["value"].astype(float), strict=True))
         for name, part in table.groupby("quantity")
@@ -105,7 +113,8 @@ def _effects(table: pd.DataFrame, group: str, *, where: str) -> list[_Effect]:
     rows = [_Effect(group or _TOGETHER, joint, heading=True)] if group or np.isfinite(joint) else []
     for name, value in values["effect"].items():
         low, high = (values.get(f"effect {end}", {}).get(name, np.nan) for end in ("low", "high"))
-        rows.append(_Effect(name.split("~")[-1], chances.get(name, np.nan), value, low, high))
+        predictor = name.split("~")[-1]
+        rows.append(_Effect(names.get(predictor, predictor), chances.get(name, np.nan), value, low, high))
     return rows
 
 

@@ -77,16 +77,18 @@ def draw_step_maps(
     -------
     (matplotlib Figure, array of Axes of shape (rows, columns))
     """
-    first = next(iter(rows.values()))
-    extent, unit = plane_extent(first.isel(t=0))
+    extent, unit = plane_extent(next(iter(rows.values())).isel(t=0))
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
-    side = 8.0 if len(rows) > 1 or "" not in rows else 0.0
-    # The bar needs room whatever the maps need: its label stands beside it where the maps are tall enough.
-    cell = min((width_mm - 20 - side) / len(titles) - 1.5, _LARGEST_MM)
-    width_mm = max(side + 20 + len(titles) * (cell + 1.5), 60.0)
-    height = min(len(rows) * (cell * aspect + 6.5) + 7, 230)
+    # Electrodes of a single step stand side by side.
+    turned = len(titles) == 1 and len(rows) > 1
+    lines, columns = (1, len(rows)) if turned else (len(rows), len(titles))
+    side = 8.0 if lines > 1 else 0.0
+    cell = min((width_mm - 20 - side) / columns - 1.5, _LARGEST_MM)
+    width_mm = max(side + 20 + columns * (cell + 1.5), 60.0)
+    height = min(lines * (cell * aspect + 6.5) + 7, 230)
     figure = style.new_figure(width_mm, max(height, 30))
-    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    axes = grid.T if turned else grid
     shown = None
     for line, (name, stack) in enumerate(rows.items()):
         for column, title in enumerate(titles):
@@ -94,8 +96,9 @@ def draw_step_maps(
             plane = stack.isel(t=column)
             shown = draw_map(ax, plane.where(np.isfinite(plane)), *limits, cmap)
             _infinite(ax, plane)
-            ax.set_title(step_text(title, electrode=name, plating_side=plating_side), pad=2)
-        if name:
+            text = step_text(title, electrode=name, plating_side=plating_side)
+            ax.set_title(", ".join(filter(None, (electrode_title(name), text))) if lines == 1 and name else text, pad=2)
+        if name and lines > 1:
             axes[line, 0].set_ylabel(electrode_title(name).replace(" ", "\n", 1), labelpad=3)
     style.add_scale_bar(axes[0, 0], unit=unit, color="black")
     values = np.concatenate([stack.values.ravel() for stack in rows.values()])
@@ -103,8 +106,8 @@ def draw_step_maps(
     above = bool(values.size and values.max() > limits[1] * (1 + 1e-9))
     below = bool(symmetric and values.size and values.min() < limits[0] - 1e-9 * abs(limits[0]))
     extend = {(False, False): "neither", (True, False): "max", (False, True): "min", (True, True): "both"}
-    bar = figure.colorbar(shown, ax=axes, extend=extend[above, below], fraction=0.03, pad=0.01, aspect=14)
-    bar.set_label("\n".join(wording.wrapped(label, max(len(rows) * (cell * aspect + 4), 22))))
+    bar = figure.colorbar(shown, ax=grid, extend=extend[above, below], fraction=0.03, pad=0.01, aspect=14)
+    bar.set_label("\n".join(wording.wrapped(label, max(lines * (cell * aspect + 4), 22))))
     bar.outline.set_linewidth(0.4)
     bar.ax.locator_params(nbins=5)
     return figure, axes
@@ -158,6 +161,34 @@ def outline_spots(ax: Any, spot: xr.DataArray, *, numbers: Mapping[int, tuple[fl
         text = ax.text(at_x, at_y, str(number), ha="center", va="center", fontsize=6.5, fontweight="bold", clip_on=True)
         text.set_path_effects([withStroke(linewidth=1.6, foreground="white")])
     ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def plane_at(stack: xr.DataArray, like: xr.DataArray, scan: int) -> xr.DataArray | None:
+    """The map of ``stack`` that belongs to a scan of another series: by its time, else by its number.
+
+    Parameters
+    ----------
+    stack, like : DataArray, dims (t, ...)
+    scan : int
+        Position along ``t`` of ``like``.
+
+    Returns
+    -------
+    DataArray or None
+        A stack of one map without a time belongs to every scan; None where there is no map of that time.
+
+    Examples
+    --------
+    >>> maps = xr.DataArray([10, 20, 30], dims="t", coords={"t": [0.0, 5.0, 9.0]})
+    >>> int(plane_at(maps[1:], maps, 2)), plane_at(maps[1:], maps, 0)
+    (30, None)
+    """
+    if "t" in stack.coords and "t" in like.coords:
+        found = np.flatnonzero(np.isclose(np.asarray(stack["t"], dtype=float), float(like["t"].values[scan])))
+        return stack.isel(t=int(found[0])) if found.size else None
+    if stack.sizes["t"] == 1:
+        return stack.isel(t=0)
+    return stack.isel(t=scan) if stack.sizes["t"] == like.sizes["t"] else None
 
 
 def symmetric_limit(rows: Mapping[str, xr.DataArray], *, percent: float = 99.0) -> float:

@@ -16,13 +16,15 @@ from operando.report.lines import draw_current
 from operando.report.steps import SHADES, step_kind
 
 _VOLTAGE = "#0072B2"
+_UNITS = ("uA", "mA", "A", "cm-2")
 
 
 @style.styled
 def voltage_trace(
     cycler: pd.DataFrame,
-    critical: pd.DataFrame | None = None,
     *,
+    onset_h: float | None = None,
+    onset: str = "",
     scans_h: Sequence[float] | np.ndarray | None = None,
     steps: Sequence[str] | None = None,
     simulated: bool | None = None,
@@ -33,9 +35,12 @@ def voltage_trace(
     ----------
     cycler : DataFrame
         Columns ``time_h``, ``current_ma`` and ``voltage_v``, as ``electrochemistry.read_cycler`` returns.
-    critical : DataFrame of ``electrochemistry.critical_current``, optional
-        Rows ``critical current density``, ``onset time`` and ``current density survived``; the onset is marked, or
-        where there is none, the figure says up to which current density.
+    onset_h : float, optional
+        Time at which the voltage drops or turns noisy, as ``electrochemistry.critical_current`` finds it; NaN or
+        None: no mark.
+    onset : str
+        What stands beside the mark, for example ``drop at 0.026 mA cm-2``; without a mark, what is said instead of
+        it, for example up to which current density nothing was seen.
     scans_h : sequence of float, optional
         Times of the scans in hours: marked below the current, and where one step ends and the next begins.
     steps : sequence of str, optional
@@ -55,10 +60,7 @@ def voltage_trace(
     Examples
     --------
     >>> record = pd.DataFrame({"time_h": [0.0, 1.0], "current_ma": [1.0, 1.0], "voltage_v": [0.05, 0.2]})
-    >>> found = pd.DataFrame({"quantity": ["critical current density", "onset time"], "value": [0.026, 0.8],
-    ...     "unit": ["mA cm-2", "h"]})
-    >>> found.attrs["kind"] = "drop"
-    >>> voltage_trace(record, found).axes[1].texts[0].get_text()
+    >>> voltage_trace(record, onset_h=0.8, onset="drop at 26 uA cm-2").axes[1].texts[0].get_text()
     'drop at 26 µA cm⁻²'
     """
     where = "voltage_trace"
@@ -90,18 +92,17 @@ def voltage_trace(
     below.set_xlim(*span)
     if times is not None:
         _mark_scans(ax, below, times, steps)
-    if critical is not None:
-        _mark_onset(ax, below, cycler["time_h"].to_numpy(dtype=float), critical)
+    _mark_onset(ax, below, cycler["time_h"].to_numpy(dtype=float), onset_h, onset)
     figure.align_ylabels()
-    if style.is_simulated(cycler, critical) if simulated is None else simulated:
+    if style.is_simulated(cycler) if simulated is None else simulated:
         style.mark_simulated(figure)
     return figure
 
 
 def _mark_scans(ax: Any, below: Any, times: np.ndarray, steps: Sequence[str] | None) -> None:
     low = below.get_ylim()[0]
-    below.plot(times, np.full(times.shape, low), "^", color=style.INK, markersize=4, clip_on=False, label="scan")
-    below.figure.legend(*below.get_legend_handles_labels(), loc="outside lower right")
+    below.plot(times, np.full(times.shape, low), "^", color=style.INK, markersize=4, clip_on=False)
+    below.set_xlabel("Time [h], scans at ▲")
     for index, (start, end) in enumerate(pairwise(times), start=1):
         if steps is None:
             continue
@@ -113,26 +114,15 @@ def _mark_scans(ax: Any, below: Any, times: np.ndarray, steps: Sequence[str] | N
         ax.annotate(steps[index], ((start + end) / 2, 1.0), ha="center", va="bottom", fontsize=7, **where)
 
 
-def _mark_onset(ax: Any, below: Any, times: np.ndarray, critical: pd.DataFrame) -> None:
-    found = critical.set_index("quantity")
-    values, units = found["value"].to_dict(), found["unit"].to_dict()
-    onset = values.get("onset time", np.nan) * factor(str(units.get("onset time", "h")), "h")
+def _mark_onset(ax: Any, below: Any, times: np.ndarray, onset_h: float | None, onset: str) -> None:
+    # Units as people write them, whatever stands around them.
+    words = [wording.unit_text(word) if word in _UNITS else word for word in onset.split()]
     # Between the panels, where no trace is.
     look: dict[str, Any] = {"fontweight": "bold", "xycoords": below.get_xaxis_transform(), "va": "bottom"}
-    if not np.isfinite(onset):
-        name = "current density survived"
-        text = f"no drop, no noise up to {_density(values.get(name, np.nan), str(units.get(name, 'mA cm-2')))}"
-        below.annotate(text, (times[0], 1.04), ha="left", color=style.MUTED, **look)
+    if onset_h is None or not np.isfinite(onset_h):
+        below.annotate(" ".join(words), (times[0], 1.04), ha="left", color=style.MUTED, **look)
         return
     for each in (ax, below):
-        each.axvline(onset, color=style.FLAG, lw=1.0)
-    name = "critical current density"
-    text = f"{critical.attrs.get('kind', 'onset')} at {_density(values[name], str(units[name]))}"
-    side = "left" if onset < (times[0] + times[-1]) / 2 else "right"
-    below.annotate(text, (onset, 1.04), ha=side, color=style.FLAG, **look)
-
-
-def _density(value: float, unit: str) -> str:
-    if unit == "mA cm-2" and value < 0.1:
-        return f"{1000 * value:.3g} {wording.unit_text('uA cm-2')}"
-    return f"{value:.3g} {wording.unit_text(unit)}"
+        each.axvline(float(onset_h), color=style.FLAG, lw=1.0)
+    side = "left" if onset_h < (times[0] + times[-1]) / 2 else "right"
+    below.annotate(" ".join(words), (float(onset_h), 1.04), ha=side, color=style.FLAG, **look)

@@ -40,7 +40,7 @@ def ceramic_cell(
     voxel_size_um: float = 3.0,
     plating_side: str = "low",
     strength: float = 1.0,
-    heterogeneity: float = 0.15,
+    heterogeneity: float = 0.12,
     anisotropy: float | Sequence[float] = 1.0,
     porosity: float = 0.05,
     porosity_variation: float = 0.9,
@@ -159,7 +159,7 @@ def ceramic_cell(
 
     Notes
     -----
-    *Ceramic.* A polycrystal (grains, boundaries one voxel wide, pores) between interfaces that are rough by 3 um.
+    *Ceramic.* A polycrystal (grains, boundaries one voxel wide, pores) between interfaces that are rough by 2 um.
     Conduction through it (grain 1, boundary ``boundary_conductivity``, pore 0, lithium 100) is solved, and r is the
     current through either interface over its mean, evened out over 9 um. The local current is
 

@@ -10,8 +10,8 @@ from operando.core.errors import InputError
 from operando.samples.fields import correlated, generator
 
 SIDES = ("low", "high")
-_ROUGHNESS_UM = 3.0
-_ROUGHNESS_LENGTH_UM = 15.0
+_ROUGHNESS_UM = 2.0
+_ROUGHNESS_LENGTH_UM = 6.0
 _COLLECTOR_LENGTH_UM = 60.0
 # Lateral and axial length over which the ceramic's porosity varies.
 _PATCH_UM, _PATCH_DEPTH_UM = 30.0, 90.0
@@ -117,14 +117,14 @@ def local_flux(ceramic: Ceramic, *, voxel_size_um: float, boundary_conductivity:
     """
     from scipy.ndimage import gaussian_filter
 
-    from operando.transport.conduction import solve_potential
+    from operando.transport.potential import solve_potential
 
     planes = ceramic.phase.shape[0]
     z = (ceramic.first + np.arange(planes))[:, None, None] * voxel_size_um
     low, high = z < ceramic.interface_um[0], z >= ceramic.interface_um[1]
     k = np.array([0.0, 1.0, boundary_conductivity], dtype=np.float32)[ceramic.phase]
     k[low | high] = _LITHIUM_CONDUCTIVITY
-    potential = solve_potential(k, 0).potential
+    potential = solve_potential(k, 0, tolerance=1e-5, dtype="float32").potential
     if potential is None:
         raise InputError(
             "ceramic_cell: the ceramic must conduct from one side to the other, got pores that cut it through. "

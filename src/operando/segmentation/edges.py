@@ -24,10 +24,10 @@ def edge_labels(
     *,
     mask: Any = None,
     phases: PhaseScheme | dict[str, int] | None = None,
-    blur: float = 1.0,
+    blur: float = 0.7,
     background: float = 6.0,
-    faint: float = 1.0,
-    sure: float = 3.5,
+    faint: float = 2.0,
+    sure: float = 3.0,
     smallest: int = 8,
 ) -> xr.DataArray:
     """Find dark pores in lithium by edge detection: labels to start from, not to measure with.
@@ -41,7 +41,8 @@ def edge_labels(
     phases : PhaseScheme or mapping, optional
         Ids of ``"electrode"`` and ``"pore"``; default those of :data:`operando.core.phases.CERAMIC_CELL`, 1 and 2.
     blur : float
-        Standard deviation in voxels of the Gaussian against noise. Narrower pores are lost.
+        Standard deviation in voxels of the Gaussian against noise. Narrower pores are lost, and borders of round pores
+        of radius r come out about ``blur**2 / r`` too far outside.
     background : float
         Standard deviation in voxels of the Gaussian that is taken for lithium without pores. Wider pores and wider
         shading are not told apart.
@@ -75,7 +76,8 @@ def edge_labels(
 
     Dixit et al. (2020) say that their training images were "computationally edge-segmented and manually corrected" and
     no more; this is one way to do so. docs/pore-segmentation.md tells how far its labels are from the truth: they need
-    the correction (:func:`corrected`), or a network learns their faults.
+    the correction (:func:`corrected`), or a network learns their faults. A bright inclusion makes its surroundings look
+    dark: cut such voxels off first, as :func:`lithium_slab` does.
 
     Blocks of 128 x 384 x 384 voxels on a fixed lattice are read with a halo of four times ``background``, so that the
     result depends on no chunks. Holds about 60 bytes per voxel of a block. Lazy where the image is.
@@ -103,7 +105,7 @@ def edge_labels(
     if not (0 < blur < background and 0 <= faint < sure and smallest >= 1):
         raise InputError(
             f"{where}: 0 < blur < background, 0 <= faint < sure and smallest >= 1 are needed, got {blur}, "
-            f"{background}, {faint}, {sure} and {smallest}. The defaults are 1, 6, 1, 3.5 and 8."
+            f"{background}, {faint}, {sure} and {smallest}. The defaults are 0.7, 6, 2, 3 and 8."
         )
     gray = as_series(gray_image)
     inside = None if mask is None else as_series(_as_mask(mask, gray_image, where))
@@ -111,8 +113,10 @@ def edge_labels(
     blocks = list(iter_blocks(gray.shape, (1, *_BLOCK), halo))
 
     def labeled(values: np.ndarray, known: np.ndarray | None, block: Block) -> np.ndarray:
-        volume = values[0].astype(np.float32)
-        within = np.isfinite(volume) if known is None else np.isfinite(volume) & known[0]
+        within = np.isfinite(values[0]) if known is None else np.isfinite(values[0]) & known[0]
+        # Large offsets of integer detectors would eat the contrast in float32.
+        offset = values[0][within].mean(dtype=np.float64) if within.any() else 0.0
+        volume = (values[0] - offset).astype(np.float32)
         pores = _pores(volume, within, blur, background, faint, sure, smallest)
         labels = np.where(pores, np.uint8(pore), np.uint8(lithium))
         labels[~within] = UNLABELED

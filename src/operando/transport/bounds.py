@@ -42,8 +42,8 @@ def hashin_shtrikman(
     statistically *isotropic* media: along the layers of a laminate the upper bound is exceeded, and one small
     sample of an isotropic medium may exceed it too.
 
-    Source: Z. Hashin, S. Shtrikman, J. Appl. Phys. 33 (1962) 3125; several phases as in S. Torquato, Random Heterogeneous
-    Materials, 2002.
+    Source: Z. Hashin, S. Shtrikman, J. Appl. Phys. 33 (1962) 3125; several phases as in S. Torquato, Random
+    Heterogeneous Materials, 2002.
 
     Examples
     --------
@@ -64,8 +64,8 @@ def hashin_shtrikman(
     if not (np.all(f >= 0) and np.all(k >= 0) and np.all(np.isfinite(k)) and abs(f.sum() - 1) < 1e-6):
         raise InputError(
             f"hashin_shtrikman: fractions of 0 or more that add up to 1 and finite conductivities of 0 or more are "
-            f"needed, got fractions {f.tolist()} (sum {f.sum():g}) and conductivities {k.tolist()}. Divide the fractions "
-            "by their sum."
+            f"needed, got fractions {f.tolist()} (sum {f.sum():g}) and conductivities {k.tolist()}. "
+            "Divide the fractions by their sum."
         )
     present = k[f > 0]
     return _bound(f, k, present.min(), dimensions), _bound(f, k, present.max(), dimensions)

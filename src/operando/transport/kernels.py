@@ -1,12 +1,12 @@
 """Compiled loops of the conduction solver: a seven-point stencil on padded arrays.
 
-Every array of a level has one voxel more on each side, so that no loop asks where it is. ``gz[k]`` is the conductance of
-the face between the planes ``k - 1`` and ``k`` (likewise ``gy``, ``gx``); faces to the outside are 0 except where a
-potential is held. ``w`` is one over the sum of the six conductances of a voxel, and 0 in a voxel that is not solved.
-Sums go plane by plane in 64 bits, so that the number of threads cannot change a result.
+Every array of a level has one voxel more on each side, so that no loop asks where it is. ``gz[k]`` is the conductance
+of the face between the planes ``k - 1`` and ``k`` (likewise ``gy``, ``gx``); faces to the outside are 0 except where
+a potential is held. ``w`` is one over the sum of the six conductances of a voxel, and 0 in a voxel that is not
+solved. Sums go plane by plane in 64 bits, so that the number of threads cannot change a result.
 
-A volume of one conductor needs no conductance per face: outside of it the potential is kept at 0, so that one number per
-direction is enough (``*_uniform``). That halves the memory that a pass reads.
+A volume of one conductor needs no conductance per face: outside of it the potential is kept at 0, so that one number
+per direction is enough (``*_uniform``). That halves the memory that a pass reads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,31 @@ _serial: Callable[[F], F] = njit(cache=True, nogil=True)
 
 
 @_serial
-def flood(state, planes, start, mark):  # type: ignore[no-untyped-def]
+def remaining(drops: np.ndarray) -> float:
+    """How much further the energy will fall, judged by the drops so far.
+
+    The largest of three guesses: as if each drop were at least half of the one before, and no steeper than the
+    slowest of the last five (one lucky drop does not count); and as if the last third, or sixth, went on falling as
+    it fell from the third, or sixth, before. The first sees a fast solver stall, the others a slow one.
+    """
+    count = drops.size
+    if count < 3:
+        return np.inf
+    ratio = 0.5
+    for i in range(max(1, count - 5), count):
+        ratio = max(ratio, drops[i] / drops[i - 1])
+    ratio = min(ratio, 0.99)
+    guess = max(drops[count - 1], 0.3 * drops[count - 2]) * ratio / (1 - ratio)
+    for part in (3, 6):
+        window = max(1, count // part)
+        late, early = drops[count - window :].sum(), drops[count - 2 * window : count - window].sum()
+        ratio = min(late / early, 0.99)
+        guess = max(guess, late * ratio / (1 - ratio))
+    return guess
+
+
+@_serial
+def flood(state: np.ndarray, planes: int, start: int, mark: int) -> None:
     """Set ``state`` from ``start`` to ``mark`` in all that hangs together by faces with the given plane of axis 0."""
     flat = state.reshape(-1)
     row, plane = state.shape[2], state.shape[1] * state.shape[2]
@@ -50,7 +74,9 @@ def flood(state, planes, start, mark):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def faces(k, gz, gy, gx, az, ay, ax, held):  # type: ignore[no-untyped-def]
+def faces(
+    k: np.ndarray, gz: np.ndarray, gy: np.ndarray, gx: np.ndarray, az: float, ay: float, ax: float, held: bool
+) -> None:
     """Conductance of every face: two half voxels in series; half a voxel where a potential is held at the ends of z."""
     nz, ny, nx = k.shape[0] - 2, k.shape[1] - 2, k.shape[2] - 2
     for z in prange(1, nz + 2):
@@ -67,7 +93,7 @@ def faces(k, gz, gy, gx, az, ay, ax, held):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def weights(gz, gy, gx, w):  # type: ignore[no-untyped-def]
+def weights(gz: np.ndarray, gy: np.ndarray, gx: np.ndarray, w: np.ndarray) -> None:
     """One over the sum of the six conductances."""
     for z in prange(1, w.shape[0] - 1):
         for y in range(1, w.shape[1] - 1):
@@ -77,8 +103,18 @@ def weights(gz, gy, gx, w):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def coarsen(gz, gy, gx, cz, cy, cx, fz, fy, fx):  # type: ignore[no-untyped-def]
-    """Conductance between blocks of ``fz, fy, fx`` voxels: the faces between them in parallel, over a distance ``f``."""
+def coarsen(
+    gz: np.ndarray,
+    gy: np.ndarray,
+    gx: np.ndarray,
+    cz: np.ndarray,
+    cy: np.ndarray,
+    cx: np.ndarray,
+    fz: int,
+    fy: int,
+    fx: int,
+) -> None:
+    """Conductance between blocks of ``fz, fy, fx`` voxels: the faces between them in parallel, over that many edges."""
     nz, ny, nx = gz.shape[0] - 2, gz.shape[1] - 2, gz.shape[2] - 2
     mz, my, mx = cz.shape[0] - 2, cz.shape[1] - 2, cz.shape[2] - 2
     for z in prange(1, mz + 2):
@@ -97,7 +133,7 @@ def coarsen(gz, gy, gx, cz, cy, cx, fz, fy, fx):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def begin(u, b, w, color):  # type: ignore[no-untyped-def]
+def begin(u: np.ndarray, b: np.ndarray, w: np.ndarray, color: int) -> None:
     """Gauss-Seidel on one color, starting from 0 everywhere."""
     for k in prange(1, u.shape[0] - 1):
         for j in range(1, u.shape[1] - 1):
@@ -106,7 +142,9 @@ def begin(u, b, w, color):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def smooth(u, b, gz, gy, gx, w, color):  # type: ignore[no-untyped-def]
+def smooth(
+    u: np.ndarray, b: np.ndarray, gz: np.ndarray, gy: np.ndarray, gx: np.ndarray, w: np.ndarray, color: int
+) -> None:
     """Gauss-Seidel on the voxels of one color, in place."""
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     for k in prange(1, nz + 1):
@@ -124,7 +162,7 @@ def smooth(u, b, gz, gy, gx, w, color):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def smooth_uniform(u, b, gz, gy, gx, w, color):  # type: ignore[no-untyped-def]
+def smooth_uniform(u: np.ndarray, b: np.ndarray, gz: float, gy: float, gx: float, w: np.ndarray, color: int) -> None:
     """The same for one conductor: ``gz, gy, gx`` are numbers."""
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     for k in prange(1, nz + 1):
@@ -139,7 +177,7 @@ def smooth_uniform(u, b, gz, gy, gx, w, color):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def apply(u, out, gz, gy, gx, w):  # type: ignore[no-untyped-def]
+def apply(u: np.ndarray, out: np.ndarray, gz: np.ndarray, gy: np.ndarray, gx: np.ndarray, w: np.ndarray) -> float:
     """Write ``A u`` to ``out`` and return ``u . A u``."""
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     sums = np.zeros(nz + 1)
@@ -165,7 +203,7 @@ def apply(u, out, gz, gy, gx, w):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def apply_uniform(u, out, gz, gy, gx, w):  # type: ignore[no-untyped-def]
+def apply_uniform(u: np.ndarray, out: np.ndarray, gz: float, gy: float, gx: float, w: np.ndarray) -> float:
     """The same for one conductor, with potentials held at the ends of z.
 
     Differences first: the sum of the neighbors taken from six times the center would lose in 32 bits what a current is.
@@ -195,7 +233,18 @@ def apply_uniform(u, out, gz, gy, gx, w):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def restrict(u, b, gz, gy, gx, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
+def restrict(
+    u: np.ndarray,
+    b: np.ndarray,
+    gz: np.ndarray,
+    gy: np.ndarray,
+    gx: np.ndarray,
+    w: np.ndarray,
+    coarse: np.ndarray,
+    fz: int,
+    fy: int,
+    fx: int,
+) -> None:
     """Sum the residual ``b - A u`` over blocks of ``fz, fy, fx`` voxels."""
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     cz, cx = coarse.shape[0] - 2, coarse.shape[2] - 2
@@ -218,8 +267,20 @@ def restrict(u, b, gz, gy, gx, w, coarse, fz, fy, fx):  # type: ignore[no-untype
                         )
                     coarse[kc, jc, ic] += total
 
+
 @_parallel
-def restrict_uniform(u, b, gz, gy, gx, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
+def restrict_uniform(
+    u: np.ndarray,
+    b: np.ndarray,
+    gz: float,
+    gy: float,
+    gx: float,
+    w: np.ndarray,
+    coarse: np.ndarray,
+    fz: int,
+    fy: int,
+    fx: int,
+) -> None:
     """The same for one conductor."""
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     cz, cx = coarse.shape[0] - 2, coarse.shape[2] - 2
@@ -244,7 +305,7 @@ def restrict_uniform(u, b, gz, gy, gx, w, coarse, fz, fy, fx):  # type: ignore[n
 
 
 @_parallel
-def prolong(u, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
+def prolong(u: np.ndarray, w: np.ndarray, coarse: np.ndarray, fz: int, fy: int, fx: int) -> None:
     """Add the value of its block to every solved voxel."""
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     for k in prange(1, nz + 1):
@@ -257,33 +318,33 @@ def prolong(u, w, coarse, fz, fy, fx):  # type: ignore[no-untyped-def]
 
 
 @_parallel
-def step(x, r, p, ap, alpha):  # type: ignore[no-untyped-def]
+def step(x: np.ndarray, r: np.ndarray, p: np.ndarray, ap: np.ndarray, alpha: float) -> None:
     """``x += alpha p``, ``r -= alpha ap``."""
     for k in prange(1, x.shape[0] - 1):
-        for j in range(x.shape[1]):
-            for i in range(x.shape[2]):
+        for j in range(1, x.shape[1] - 1):
+            for i in range(1, x.shape[2] - 1):
                 x[k, j, i] += alpha * p[k, j, i]
                 r[k, j, i] -= alpha * ap[k, j, i]
 
 
 @_parallel
-def turn(p, z, beta):  # type: ignore[no-untyped-def]
+def turn(p: np.ndarray, z: np.ndarray, beta: float) -> None:
     """``p = z + beta p``."""
     for k in prange(1, p.shape[0] - 1):
-        for j in range(p.shape[1]):
-            for i in range(p.shape[2]):
+        for j in range(1, p.shape[1] - 1):
+            for i in range(1, p.shape[2] - 1):
                 p[k, j, i] = z[k, j, i] + beta * p[k, j, i]
 
 
 @_parallel
-def dot(a, b):  # type: ignore[no-untyped-def]
+def dot(a: np.ndarray, b: np.ndarray) -> float:
     """Sum of products in 64 bits."""
     sums = np.zeros(a.shape[0])
-    for k in prange(a.shape[0]):
+    for k in prange(1, a.shape[0] - 1):
         total = 0.0
-        for j in range(a.shape[1]):
+        for j in range(1, a.shape[1] - 1):
             row = 0.0
-            for i in range(a.shape[2]):
+            for i in range(1, a.shape[2] - 1):
                 row += np.float64(a[k, j, i]) * np.float64(b[k, j, i])
             total += row
         sums[k] = total

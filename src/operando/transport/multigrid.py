@@ -1,14 +1,14 @@
 """Conjugate gradients, preconditioned by multigrid, for the potential in a volume of conducting voxels.
 
-The coarse levels are blocks of two voxels per axis. The conductance between two blocks is that of the faces between them,
-over twice the distance; what leaves a block is the sum of what leaves its voxels. So every level is again a seven-point
-stencil, however the conductor winds. One W-cycle with a red and a black Gauss-Seidel sweep before, in reverse order after
-it, is a symmetric preconditioner.
+The coarse levels are blocks of two voxels per axis. The conductance between two blocks is that of the faces between
+them, over twice the distance; what leaves a block is the sum of what leaves its voxels. So every level is again a
+seven-point stencil, however the conductor winds. One W-cycle with a red and a black Gauss-Seidel sweep before, in
+reverse order after it, is a symmetric preconditioner.
 
-**When to stop.** The potential that solves the equations has the least dissipation of all that hold the ends at 1 and 0,
-and that dissipation *is* the conductance. Each step lowers it by a known amount (Hestenes and Stiefel), so that the
-error of the conductance is the sum of the steps not yet taken: it is judged by continuing the last ones as a geometric
-series.
+**When to stop.** The potential that solves the equations has the least dissipation of all that hold the ends at 1 and
+0, and that dissipation *is* the conductance. Each step lowers it by a known amount (Hestenes and Stiefel), so that
+the error of the conductance is the sum of the steps not yet taken: it is judged by continuing the last ones as a
+geometric series.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class _Level:
     def apply(self, u: np.ndarray, out: np.ndarray) -> float:
         from operando.transport import kernels
 
-        return float((kernels.apply_uniform if self.uniform else kernels.apply)(self.ready(u), out, *self.faces, self.w))
+        return float(
+            (kernels.apply_uniform if self.uniform else kernels.apply)(self.ready(u), out, *self.faces, self.w)
+        )
 
     def restrict(self, u: np.ndarray, b: np.ndarray, coarse: np.ndarray) -> None:
         from operando.transport import kernels
@@ -101,8 +103,8 @@ class Conductor:
         scale = (dz * dy * dx) ** (1 / 3)
         area = [dy * dx / dz / scale, dz * dx / dy / scale, dz * dy / dx / scale]
         kind = np.dtype(dtype).type
-        faces = tuple(np.zeros(k.shape, dtype) for _ in range(3))
-        kernels.faces(k, *faces, *area, not periodic)
+        faces = (np.zeros(k.shape, dtype), np.zeros(k.shape, dtype), np.zeros(k.shape, dtype))
+        kernels.faces(k, *faces, area[0], area[1], area[2], held=not periodic)
         w = np.zeros(k.shape, dtype)
         kernels.weights(*faces, w)
         shape = tuple(n - 2 for n in k.shape)
@@ -119,7 +121,7 @@ class Conductor:
         if uniform and len(self.levels) > 1:
             # The coarse levels are there: the faces of the finest are all alike from here on.
             self.levels[0].uniform = True
-            self.levels[0].faces = tuple(kind(a) for a in area)  # type: ignore[assignment]
+            self.levels[0].faces = (kind(area[0]), kind(area[1]), kind(area[2]))
 
     def nbytes(self) -> int:
         """What the levels hold, in bytes."""
@@ -157,7 +159,8 @@ class Conductor:
         Returns
         -------
         Solution
-            ``conductance`` is the current in units of conductivity times length; ``error`` its estimated relative error.
+            ``conductance`` is the current in units of conductivity times length; ``error`` its estimated relative
+            error.
         """
         level = self.levels[0]
         # The best potential that depends on the depth only: where all conducts alike, it is the answer.
@@ -178,7 +181,7 @@ class Conductor:
 
         level, kind = self.levels[0], self.dtype
         p, z = np.zeros_like(x), np.zeros_like(x)
-        drops: list[float] = []
+        drops = np.zeros(_MOST_ITERATIONS)
         before, error, iteration = 1.0, 0.0, 0
         scale = max(energy, np.finfo(float).tiny)
         while True:
@@ -192,46 +195,24 @@ class Conductor:
             before = product
             length = product / curvature
             kernels.step(x, r, p, z, kind(length))
+            drops[iteration] = length * product
+            energy -= drops[iteration]
             iteration += 1
-            drops.append(length * product)
-            energy -= drops[-1]
-            error = _remaining(drops) / max(energy, np.finfo(float).tiny)
+            error = float(kernels.remaining(drops[:iteration])) / max(energy, np.finfo(float).tiny)
             if error < tolerance or iteration == _MOST_ITERATIONS:
                 break
         size = sum(array.nbytes for array in (x, r, p, z)) + self.nbytes()
         return Solution(x, energy * self.scale, error, iteration, size / np.prod(level.shape))
 
 
-def _remaining(drops: list[float]) -> float:
-    """How much further the energy will fall, judged by the drops so far.
-
-    The largest of three guesses: as if each drop were at least half of the one before, and no steeper than the slowest of
-    the last five (one lucky drop does not count); and as if the last third, or sixth, went on falling as it fell from the
-    third, or sixth, before. The first sees a fast solver stall, the others a slow one.
-    """
-    if len(drops) < 3:
-        return np.inf
-    last = drops[-6:]
-    ratio = max(b / a for a, b in zip(last[:-1], last[1:], strict=True))
-    guesses = [_series(max(drops[-1], 0.3 * drops[-2]), max(ratio, 0.5))]
-    for part in (3, 6):
-        window = max(1, len(drops) // part)
-        late, early = sum(drops[-window:]), sum(drops[-2 * window : -window])
-        guesses.append(_series(late, late / early))
-    return max(guesses)
-
-
-def _series(term: float, ratio: float) -> float:
-    """Sum of the geometric series after ``term``."""
-    ratio = min(ratio, 0.99)
-    return term * ratio / (1 - ratio)
-
-
 def _coarser(fine: _Level, area: list[float]) -> _Level:
     from operando.transport import kernels
 
     # Smoothing evens out along strong couplings only, so only those are coarsened.
-    strong = [n > 1 and a > 0.3 * max(area[d] for d in range(3) if fine.shape[d] > 1) for n, a in zip(fine.shape, area, strict=True)]
+    strong = [
+        n > 1 and a > 0.3 * max(area[d] for d in range(3) if fine.shape[d] > 1)
+        for n, a in zip(fine.shape, area, strict=True)
+    ]
     factors = tuple(2 if s else 1 for s in strong)
     fine.factors = (factors[0], factors[1], factors[2])
     for axis in range(3):
@@ -239,8 +220,8 @@ def _coarser(fine: _Level, area: list[float]) -> _Level:
     shape = tuple(-(-n // f) for n, f in zip(fine.shape, factors, strict=True))
     padded = tuple(n + 2 for n in shape)
     dtype = fine.w.dtype
-    faces = tuple(np.zeros(padded, dtype) for _ in range(3))
-    kernels.coarsen(*fine.faces, *faces, *factors)
+    faces = (np.zeros(padded, dtype), np.zeros(padded, dtype), np.zeros(padded, dtype))
+    kernels.coarsen(*fine.faces, *faces, *fine.factors)
     w = np.zeros(padded, dtype)
     kernels.weights(*faces, w)
     return _Level(

@@ -70,8 +70,8 @@ class Potential:
             conductor = multigrid.Conductor(padded, edge, uniform=k.dtype == bool, dtype=dtype)
             solution = conductor.solve(tolerance=tolerance)
         area = ordered[1] * ordered[2] * turned.shape[1] * turned.shape[2]
-        self.effective = largest * solution.conductance * ordered[0] * turned.shape[0] / area
-        self.error, self.iterations = solution.error, solution.iterations
+        self.effective = float(largest * solution.conductance * ordered[0] * turned.shape[0] / area)
+        self.error, self.iterations = float(solution.error), solution.iterations
         self.bytes_per_voxel = solution.bytes_per_voxel
         self.potential = self._back(solution.potential)
 
@@ -110,8 +110,9 @@ def phase(volume: Any, where: str) -> Any:
         loaded = np.asarray(values)
         if not np.all((loaded == 0) | (loaded == 1)):
             raise InputError(
-                f"{where}: the volume must be boolean (or 0 and 1), got {loaded.dtype} from {loaded.min()} to {loaded.max()}. "
-                "Compare it with a label first, for example labels == 2, or use effective_conductivity for a conductivity."
+                f"{where}: the volume must be boolean (or 0 and 1), got {loaded.dtype} from {loaded.min()} to "
+                f"{loaded.max()}. Compare it with a label first, for example labels == 2, or use "
+                "effective_conductivity for a conductivity."
             )
         values = loaded.astype(bool)
     _sizes(values.shape, where)
@@ -119,6 +120,7 @@ def phase(volume: Any, where: str) -> Any:
 
 
 def conductivity(k: Any, where: str) -> Any:
+    """The conductivity as floats (or booleans, as they are), or an error."""
     values = np.asarray(k)
     if values.dtype == bool:
         _sizes(values.shape, where)
@@ -146,12 +148,14 @@ def _sizes(shape: tuple[int, ...], where: str) -> None:
 
 
 def dims_of(volume: Any) -> tuple[str, ...]:
+    """Dims of the volume; of a bare array the last of ``z, y, x``."""
     if isinstance(volume, xr.DataArray):
         return tuple(map(str, volume.dims))
     return SPACE[3 - np.ndim(volume) :]
 
 
 def position_of(volume: Any, axis: int | str) -> int:
+    """The axis as a position."""
     dims = dims_of(volume)
     unknown = [dim for dim in dims if dim not in SPACE]
     if unknown:
@@ -166,12 +170,13 @@ def position_of(volume: Any, axis: int | str) -> int:
 
 
 def edges_of(volume: Any) -> tuple[float, ...]:
+    """Edges of a voxel per axis, in whatever unit; 1 for a bare array."""
     if not isinstance(volume, xr.DataArray):
         return (1.0,) * np.ndim(volume)
     found = [axis_spacing(volume, str(dim), where="conduction") for dim in volume.dims]
     if len({unit for _, unit in found}) > 1:
         raise UnitsError(
-            f"conduction: all voxel edges must be in one unit, got {dict(zip(map(str, volume.dims), found, strict=True))}. "
+            f"conduction: all voxel edges must be in one unit, got {found} along {dims_of(volume)}. "
             "Use operando.calibrate(image, voxel_size_um=...)."
         )
     return tuple(step for step, _ in found)

@@ -111,14 +111,9 @@ def read_moduli(
     return Moduli(lame.reshape(shape), shear.reshape(shape), edges, scale, unit)
 
 
-def axis_number(image: Any, axis: int | str, *, where: str) -> int:
+def axis_number(axis: int | str, *, where: str) -> int:
     """Which of z, y, x is meant, as 0, 1 or 2."""
     if isinstance(axis, str):
-        if not isinstance(image, xr.DataArray):
-            raise AxesError(
-                f"{where}: an axis has a name only where the image is a DataArray, got axis={axis!r} and "
-                f"{type(image).__name__}. Use 0, 1 or 2, or operando.labeled_image(array, voxel_size_um=...)."
-            )
         if axis not in SPACE:
             raise AxesError(f"{where}: axis must be one of z, y, x, got {axis!r}. {nearest(axis, SPACE)}")
         return SPACE.index(axis)

@@ -65,7 +65,9 @@ def conductivity_tensor(k: Any, *, tolerance: float = 1e-4, dtype: Any = "float6
     if largest > 0:
         padded = np.pad((values / largest).astype(dtype), 1, mode="wrap")
         with multigrid.alone:
-            conductor = multigrid.Conductor(padded, (edge[0], edge[1], edge[2]), uniform=False, periodic=True, dtype=dtype)
+            conductor = multigrid.Conductor(
+                padded, (edge[0], edge[1], edge[2]), uniform=False, periodic=True, dtype=dtype
+            )
             tensor = largest * _tensor(conductor, edge, range(first, 3), tolerance)
     units = checked.attrs.get("units", "1") if isinstance(checked, xr.DataArray) else "1"
     return xr.DataArray(

@@ -20,7 +20,12 @@ _CORRECTED = 3  # every how many slices of the training electrode somebody has c
 
 
 def write_demo(
-    folder: str | Path, *, scans: int = 5, seed: int = 0, say: Callable[[str], None] = lambda text: None
+    folder: str | Path,
+    *,
+    scans: int = 5,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (128, 144, 144),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Simulate a cell and write its images, cycler record, corrections, truth and recipe.
 
@@ -32,6 +37,8 @@ def write_demo(
         Pristine, plate 1, strip 1, ...: at least 3.
     seed : int
         Of the cell and the training.
+    shape : (z, y, x)
+        Voxels of a scan.
     say : callable
         Told what happens.
 
@@ -45,11 +52,11 @@ def write_demo(
     root = Path(folder)
     cell = root / "cell"
     stamp = cell / "made.yaml"
-    made = {"recipe": "pores", "scans": scans, "seed": seed}
+    made = {"recipe": "pores", "scans": scans, "seed": seed, "shape": list(shape)}
     if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
         stamp.unlink(missing_ok=True)
         say(f"Simulating a Li | ceramic | Li cell: {scans} scans, and the current that its microstructure lets pass")
-        sample = samples.ceramic_cell(steps=scans, seed=seed)
+        sample = samples.ceramic_cell(shape, steps=scans, seed=seed)
         for name, array in (
             ("image", sample.image),
             ("corrections", corrections(sample)),

@@ -78,9 +78,7 @@ def plain(values: xr.DataArray) -> xr.DataArray:
 def _rows(values: xr.DataArray, quantity: str, method: str) -> list[dict[str, Any]]:
     """Rows of both electrodes and all steps."""
     how = {"labels": "voxel count", "otsu": "voxel count, Otsu's threshold", "truth": "voxel count, truth"}[method]
-    return rows_from_array(
-        values, quantity=quantity, sigma=values.coords["sigma"], n=values.coords["n"], method=how
-    )
+    return rows_from_array(values, quantity=quantity, sigma=values.coords["sigma"], n=values.coords["n"], method=how)
 
 
 def _map_pores(task: Task, labels: xr.DataArray, boundaries: xr.DataArray, cycle: Cycle, how: Measure) -> None:
@@ -91,9 +89,7 @@ def _map_pores(task: Task, labels: xr.DataArray, boundaries: xr.DataArray, cycle
     tiles = morphometry.porosity_map(labels, CERAMIC_CELL, tile_um=how.tile_um, **common)
     write_dataset(task, "tiles.zarr", xr.Dataset({"porosity": plain(cycle.stepped(tiles))}))
     change = morphometry.porosity_difference(labels, CERAMIC_CELL, tile_um=how.tile_um, **common)
-    write_dataset(
-        task, "changes.zarr", xr.Dataset({str(name): plain(cycle.stepped(change[name])) for name in change})
-    )
+    write_dataset(task, "changes.zarr", xr.Dataset({str(name): plain(cycle.stepped(change[name])) for name in change}))
     _find_modes(task, tiles)
     found = morphometry.pores(labels, CERAMIC_CELL, min_voxels=how.smallest_pore_voxels, **common)
     table = found.drop_vars("volume_searched").to_dataframe().reset_index(drop=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-
 from operando import report
 from operando.core.axes import SPACE
 from operando.core.provenance import versions
@@ -146,5 +145,3 @@ def _methods(shown: Shown) -> Iterator[str]:
     )
     if settings.inputs.simulated:
         yield "The cell is simulated: its truth is exact, and everything shown is marked as simulated."
-
-

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from operando import learn, morphometry, segmentation
@@ -13,7 +14,7 @@ from operando.core.phases import CERAMIC_CELL, UNLABELED, PhaseScheme
 from operando.pipeline.pores.settings import Segment
 from operando.pipeline.scans.images import labels_on_grid
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, read_json, write_image, write_json
+from operando.pipeline.storage import read_image, read_json, write_image, write_json, write_table
 
 ELECTRODES = ("low", "high")
 LITHIUM = PhaseScheme({name: CERAMIC_CELL[name] for name in ("electrode", "pore")})
@@ -198,8 +199,48 @@ def _half_level(levels: Any, scan: int) -> float:
     return (ceramic + (low + high) / 2) / 2
 
 
+def judge(task: Task) -> None:
+    """How sure the network is in both electrodes and all steps, and where a truth is known how well it does."""
+    labels, boundaries = read_image(task, "labels.zarr"), boundaries_of(task)
+    otsu, settings = read_image(task, "otsu.zarr"), Segment(**task.parameters["segment"])
+    chance = read_image(task, "probability.zarr") if "probability.zarr" in task.step.inputs else None
+    truth = None
+    if task.parameters["truth"] is not None:
+        truth = labels_on_grid(task, task.parameters["truth"], key="truth").assign_coords(labels.coords)
+    rows = []
+    for scan in range(labels.sizes["t"]):
+        for side in ELECTRODES:
+            row: dict[str, Any] = {"scan": scan, "electrode": side}
+            row["trained on"] = chance is not None and scan == settings.scan and side == settings.electrode
+            planes = _planes(labels, boundaries, side)
+            if chance is not None:
+                own = chance.isel(t=scan, z=planes)
+                sure = xr.where(own > 0.5, own, 1 - own)
+                row["confident"] = float(segmentation.confident_fraction(sure.where(own.notnull())))
+            if truth is not None:
+                told = truth.isel(t=scan, z=planes).values
+                for name, found in (("network", labels), ("Otsu", otsu)):
+                    if name == "Otsu" or chance is not None:
+                        scores = _agreement(found.isel(t=scan, z=planes).values, told)
+                        row |= {f"{name}: {key}": value for key, value in scores.items()}
+            rows.append(row)
+    write_table(task, "agreement.parquet", pd.DataFrame(rows))
+
+
+def _planes(labels: xr.DataArray, boundaries: xr.DataArray, side: str) -> slice:
+    """Planes that hold an electrode in any scan."""
+    ends = boundaries.sel(component=[f"{side} collector", f"{side} interface"])
+    z = labels["z"].values
+    return slice(int(np.searchsorted(z, float(ends.min()))), int(np.searchsorted(z, float(ends.max()))))
+
+
 def _agreement(found: np.ndarray, told: np.ndarray) -> dict[str, float]:
-    pore = LITHIUM["pore"]
-    both = np.count_nonzero((found == pore) & (told == pore))
-    either = np.count_nonzero((found == pore) | (told == pore))
-    return {"pore_iou": both / either if either else float("nan")}
+    """Intersection over union of the pores in lithium, and how much of them was found, over how much there is."""
+    known = np.isin(told, LITHIUM.ids)
+    one, other = (found == LITHIUM["pore"]) & known, told == LITHIUM["pore"]
+    both, either = np.count_nonzero(one & other), np.count_nonzero(one | other)
+    nan = float("nan")
+    return {
+        "pore IoU": both / either if either else nan,
+        "pores found / true": np.count_nonzero(one) / np.count_nonzero(other) if other.any() else nan,
+    }

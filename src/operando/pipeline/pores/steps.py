@@ -99,6 +99,23 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
     maps = ("columns.zarr", "tiles.zarr", "changes.zarr", "profiles.zarr", "modes.parquet", "pores.parquet")
     steps += [
         Step(
+            name="judge",
+            title="Judge the segmentation",
+            function=segmenting.judge,
+            inputs=("labels.zarr", "otsu.zarr", *ends, *chance, *moved),
+            outputs=("agreement.parquet",),
+            files=told,
+            parameters={
+                "segment": segment.model_dump(include={"method", "scan", "electrode"}),
+                "inputs": read,
+                "truth": settings.truth,
+                **common,
+            },
+            access="scan",
+            bytes_in_memory=_BASE_BYTES + 12 * scan,
+            seconds=voxels / _RATES["otsu"],
+        ),
+        Step(
             name="measure",
             title="Measure the pores in lithium",
             function=measuring.measure,
@@ -194,7 +211,15 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             function=make_report,
             inputs=(image, "labels.zarr", "otsu.zarr", *chance, *ends, *maps, *tables, *moved)
             + (("training.json", "training.zarr") if model else ())
-            + ("current.zarr", "spots.parquet", "tracks.parquet", "current.parquet", "record.parquet", "critical.parquet")
+            + (
+                "current.zarr",
+                "spots.parquet",
+                "tracks.parquet",
+                "current.parquet",
+                "record.parquet",
+                "critical.parquet",
+            )
+            + ("agreement.parquet",)
             + ("beneath.zarr", "factors.zarr", "electrolyte.zarr", "subsurface.zarr", "flux.zarr")
             + ("explained.parquet", "current-tiles.zarr", "ledger.parquet"),
             outputs=("report.html", "figures"),

@@ -1,0 +1,228 @@
+"""What the ceramic conducts and bears: beneath the electrodes, in cubes of it, and beside isotropic domains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from operando import morphometry, transport
+from operando.core.axes import spacing
+from operando.core.phases import CERAMIC_CELL
+from operando.core.quantities import quantity_table, rows_from_array
+from operando.pipeline.pores.cycle import Cycle
+from operando.pipeline.pores.measuring import IN_CERAMIC, cycle_in, plain
+from operando.pipeline.pores.segmenting import ELECTRODES, boundaries_of
+from operando.pipeline.pores.settings import Ceramic, Measure
+from operando.pipeline.step import Task
+from operando.pipeline.storage import read_dataset, read_image, read_table, write_dataset, write_image, write_table
+
+POROSITY = "electrolyte porosity"
+_BENEATH = {"low": 1, "high": -1}
+"""Which way along z the ceramic lies from the interface of each electrode."""
+_AROUND_UM = 120.0  # of the strongest spot, for the picture of the flux
+
+
+def analyze(task: Task) -> None:
+    """Porosity, tortuosity factor and stiffness of the ceramic in every scan, and of isotropic domains like it."""
+    labels, boundaries = read_image(task, "labels.zarr"), boundaries_of(task)
+    how, ceramic = Measure(**task.parameters["measure"]), Ceramic(**task.parameters["ceramic"])
+    cycle = cycle_in(task, labels)
+    scans = labels.sizes["t"]
+    rows = _porosity(task, labels, boundaries, cycle, how)
+    tiles, factors, null = [], [], []
+    for scan in range(scans):
+        task.progress(scan, scans)
+        # One scan at a time is in memory.
+        now, ends = labels.isel(t=scan).load(), boundaries.isel(t=scan)
+        solid = (now == CERAMIC_CELL["electrolyte"]).assign_attrs({})
+        parts = {side: _part(solid, ends, side, how) for side in ELECTRODES}
+        tiles.append(_on_tiles(parts, how, ceramic))
+        found = [_factors(part, how, ceramic) for part in parts.values()]
+        factors.append(xr.concat(found, dim="domain"))
+        null.append(_synthetic(parts, how, ceramic, seed=task.parameters["seed"] + scan))
+    beneath = _series(tiles, labels)
+    beneath.attrs["predictors"] = " ".join(name for name in ("tortuosity", "porosity", "modulus") if name in beneath)
+    both = _series(factors, labels).merge(_series(null, labels).rename({"domain": "synthetic_domain"}))
+    rows += _transport_rows(beneath, both)
+    write_dataset(task, "beneath.zarr", _plain(beneath, cycle))
+    write_dataset(task, "factors.zarr", _plain(both, cycle))
+    write_dataset(task, "flux.zarr", _flux_at_spot(task, labels, boundaries))
+    write_table(task, "microstructure.parquet", quantity_table(rows))
+
+
+def _porosity(
+    task: Task, labels: xr.DataArray, boundaries: xr.DataArray, cycle: Cycle, how: Measure
+) -> list[dict[str, Any]]:
+    """Porosity of the ceramic by depth, in its bulk and beneath its interfaces, and as a map through its depth."""
+    found = morphometry.electrolyte_porosity(
+        labels,
+        CERAMIC_CELL,
+        boundaries=boundaries,
+        bin_um=how.electrolyte_bin_um,
+        interfacial_um=how.interface_um,
+        tile_um=how.tile_um,
+    )
+    write_dataset(task, "electrolyte.zarr", _plain(found, cycle))
+    through = morphometry.porosity_map(labels, CERAMIC_CELL, along="z", **IN_CERAMIC)
+    write_image(task, "subsurface.zarr", through.astype(np.float32), labels=False)
+    method = "voxel count; sigma from the scatter over tiles"
+    bulk = found["bulk"].expand_dims(component=["bulk"]).transpose("t", "component")
+    sigma = found["bulk_sigma"].expand_dims(component=["bulk"]).transpose("t", "component")
+    rows = rows_from_array(bulk.assign_attrs(units="1"), quantity=POROSITY, sigma=sigma, method=method)
+    beneath = found["interfacial"].transpose("t", "component").assign_attrs(units="1")
+    return rows + rows_from_array(beneath, quantity=POROSITY, sigma=found["interfacial_sigma"], method=method)
+
+
+def _part(solid: xr.DataArray, ends: xr.DataArray, side: str, how: Measure) -> xr.DataArray:
+    """The ceramic beneath one interface, its first voxel at index 0 in every column."""
+    interface = ends.sel(component=f"{side} interface", drop=True)
+    return transport.beneath(solid, interface, depth_um=how.interface_um, direction=_BENEATH[side])
+
+
+def _on_tiles(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic) -> xr.Dataset:
+    """Tortuosity factor, conductivity, porosity and stiffness normal to the electrode, tile by tile."""
+    found = []
+    for part in parts.values():
+        tiles = transport.local_tortuosity(part, axis="z", tile_um=how.tile_um)
+        tiles = tiles.rename(tortuosity_factor="tortuosity") if "tortuosity_factor" in tiles else tiles
+        if ceramic.stiffness:
+            modulus = xr.where(part, ceramic.youngs_modulus_gpa, 0.0)
+            tiles["modulus"] = transport.local_modulus(modulus, ceramic.poissons_ratio, axis="z", tile_um=how.tile_um)
+        found.append(tiles)
+    return xr.concat(found, dim=xr.DataArray(list(parts), dims="component", name="component"))
+
+
+def _factors(part: xr.DataArray, how: Measure, ceramic: Ceramic) -> xr.Dataset:
+    """Effective over dense conductivity and Young's modulus of cubes of the ceramic, along x, y and z."""
+    modulus = xr.where(part, ceramic.youngs_modulus_gpa, 0.0) if ceramic.stiffness else None
+    found = transport.microstructure_factor(
+        part.astype(np.float32),
+        modulus,
+        ceramic.poissons_ratio if ceramic.stiffness else None,
+        tile_um=how.tile_um,
+        conductivity_reference=1.0,
+        modulus_reference=ceramic.youngs_modulus_gpa,
+    )
+    return found.stack(domain=("z", "y", "x")).drop_vars(["domain", "z", "y", "x"])
+
+
+def _synthetic(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic, *, seed: int) -> xr.Dataset:
+    """The same of isotropic domains of the porosity and pore size that the ceramic beneath the interfaces has."""
+    part = next(iter(parts.values()))
+    step = spacing(part)
+    voxel = float(np.prod(list(step.values()))) ** (1 / 3)
+    porosity = 1 - float(np.mean([float(one.mean()) for one in parts.values()]))
+    size = _pore_size(parts, voxel)
+    edge = max(2, round(how.tile_um / voxel))
+    along = int(np.ceil(ceramic.synthetic_domains ** (1 / 3)))
+    made = transport.synthetic_polycrystal(
+        (along * edge,) * 3,
+        voxel_size_um=voxel,
+        porosity=min(porosity, 0.6),
+        pore_size_um=max(size, 2 * voxel),
+        grain_size_um=max(ceramic.grain_size_um, 2 * voxel),
+        boundary_um=voxel if ceramic.boundary_conductivity < 1 else 0.0,
+        seed=seed,
+    )
+    labels = made["labels"]
+    values = {"pore": 0.0, "grain": 1.0, "boundary": ceramic.boundary_conductivity}
+    conductivity = transport.property_map(labels, values)
+    stiff = {"pore": 0.0, "grain": ceramic.youngs_modulus_gpa, "boundary": ceramic.youngs_modulus_gpa}
+    modulus = transport.property_map(labels, stiff) if ceramic.stiffness else None
+    found = transport.microstructure_factor(
+        conductivity,
+        modulus,
+        ceramic.poissons_ratio if ceramic.stiffness else None,
+        tile_um=how.tile_um,
+        conductivity_reference=1.0,
+        modulus_reference=ceramic.youngs_modulus_gpa,
+    )
+    flat = found.stack(domain=("z", "y", "x")).drop_vars(["domain", "z", "y", "x"])
+    return flat.rename({name: f"synthetic_{name}" for name in flat.data_vars})
+
+
+def _pore_size(parts: dict[str, xr.DataArray], voxel: float) -> float:
+    """Mean diameter of the ball of a pore's volume."""
+    import cc3d
+
+    volumes = [
+        np.bincount(cc3d.connected_components(~one.values, connectivity=26).ravel())[1:] for one in parts.values()
+    ]
+    counts = np.concatenate(volumes)
+    return float(np.mean(voxel * (6 * counts / np.pi) ** (1 / 3))) if counts.size else 0.0
+
+
+def _series(found: list[xr.Dataset], labels: xr.DataArray) -> xr.Dataset:
+    return xr.concat(found, dim=labels["t"], join="override", combine_attrs="override")
+
+
+def _plain(found: xr.Dataset, cycle: Cycle) -> xr.Dataset:
+    """A Dataset as Zarr takes it, its steps named."""
+    made = {}
+    for name, values in found.data_vars.items():
+        made[str(name)] = plain(cycle.stepped(values) if "t" in values.dims else values)
+    return xr.Dataset(made, attrs={key: value for key, value in found.attrs.items() if isinstance(value, (str, float))})
+
+
+def _transport_rows(beneath: xr.Dataset, factors: xr.Dataset) -> list[dict[str, Any]]:
+    """Means over tiles and cubes, with the error of the mean; infinite tiles are counted, not averaged."""
+    rows: list[dict[str, Any]] = []
+    tau = beneath["tortuosity"].where(np.isfinite(beneath["tortuosity"]))
+    rows += _mean_rows(tau, ("y", "x"), "tortuosity factor", "1", "mean of tiles that conduct")
+    dead = (~np.isfinite(beneath["tortuosity"])).sum(("y", "x")).astype(float).transpose("t", "component")
+    rows += rows_from_array(dead.assign_attrs(units="1"), quantity="tiles that conduct nothing")
+    for name in ("conductivity", "modulus"):
+        for kind, dim in ((name, "domain"), (f"synthetic_{name}", "synthetic_domain")):
+            if kind in factors:
+                what = f"microstructure factor, {kind.replace('_', ' ')}"
+                rows += _mean_rows(factors[kind], (dim,), what, "1", "mean of cubes over the dense value")
+    return rows
+
+
+def _mean_rows(
+    values: xr.DataArray, dims: tuple[str, ...], quantity: str, unit: str, method: str
+) -> list[dict[str, Any]]:
+    n = values.notnull().sum(dims).transpose("t", "component")
+    mean = values.mean(dims).transpose("t", "component").assign_attrs(units=unit)
+    sigma = (values.std(dims, ddof=1) / np.sqrt(n)).transpose("t", "component")
+    return rows_from_array(mean, quantity=quantity, sigma=sigma, n=n, method=method)
+
+
+def _flux_at_spot(task: Task, labels: xr.DataArray, boundaries: xr.DataArray) -> xr.Dataset:
+    """Current through the ceramic around the strongest spot, from interface to interface."""
+    spots = read_table(task.path("spots.parquet"))
+    current = read_dataset(task.path("current.zarr"))
+    if spots.empty:
+        # Where nothing stands out, the place of the largest current is as good as any.
+        strength = np.abs(current["current_density"]).isel(t=-1, component=0)
+        at = np.unravel_index(int(np.nanargmax(strength.values)), strength.shape)
+        spot = {
+            "y_um": float(strength["y"][at[0]]),
+            "x_um": float(strength["x"][at[1]]),
+            "scan": current.sizes["t"] - 1,
+        }
+        spot |= {"component": "low", "extent_x_um": 0.0}
+    else:
+        spot = spots.loc[spots["score"].abs().idxmax()].to_dict()
+    scan = int(spot["scan"])  # the scan before the step: what the current met
+    half = _AROUND_UM / 2
+    around = {dim: slice(spot[f"{dim}_um"] - half, spot[f"{dim}_um"] + half) for dim in ("y", "x")}
+    ends = boundaries.isel(t=scan).sel(around)
+    low, high = (float(ends.sel(component=name).median()) for name in ("low interface", "high interface"))
+    region = labels.isel(t=scan).sel(**around, z=slice(low, high)).load()
+    solid = (region == CERAMIC_CELL["electrolyte"]).astype(np.float32)
+    # Lithium that reaches into the box conducts as well as its potential is the same everywhere.
+    lithium = region.isin([CERAMIC_CELL["electrode"], CERAMIC_CELL["pore"]])
+    found = transport.flux(solid.where(~lithium, 100.0), "z")
+    field = found["current_density"] if isinstance(found, xr.Dataset) else found
+    width = max(float(spot["extent_x_um"]), 2 * spacing(region)["x"])
+    attrs = {
+        "scan": float(scan),
+        "electrode": str(spot["component"]),
+        "y_um": float(spot["y_um"]),
+        "mark_low_um": float(spot["x_um"]) - width / 2,
+        "mark_high_um": float(spot["x_um"]) + width / 2,
+    }
+    return xr.Dataset({"current": plain(field)}, attrs=attrs)
