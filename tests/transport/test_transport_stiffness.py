@@ -339,6 +339,16 @@ def test_elasticity_reports_what_one_should_see_beside_the_value():
     assert 80 < float(found.bytes_per_voxel) < 120
 
 
+def test_the_error_of_the_elements_is_measured_in_the_middle_of_a_large_body():
+    body = np.ones((40, 5, 6))
+    body[:4] = blobs((4, 5, 6), 3015, soft=0.1)
+    assert float(elasticity(body, 0.3, 0).discretization_error) < 1e-5
+    assert float(elasticity(body[:8], 0.3, 0).discretization_error) > 0.01
+    hollow = np.ones((36, 36, 3))
+    hollow[2:34, 2:34] = 0.0
+    assert np.isnan(float(elasticity(hollow, 0.3, 0).discretization_error))
+
+
 def test_faults_say_what_must_hold_what_was_got_and_what_to_do():
     block = np.ones((3, 3, 3))
     with pytest.raises(AxesError, match=r"got the shape \(3, 3\)\. Give a 2-D section a third axis"):

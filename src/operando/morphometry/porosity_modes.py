@@ -19,6 +19,7 @@ def porosity_modes(
     values: xr.DataArray | np.ndarray,
     *,
     max_modes: int = 5,
+    root: bool = True,
     effective_n: float | None = None,
     bootstrap: int = 0,
     seed: int = 0,
@@ -31,6 +32,9 @@ def porosity_modes(
         Porosities, from :func:`porosity_map` with ``tile_um``; NaN are left out.
     max_modes : int
         Largest number of normal distributions that is tried.
+    root : bool
+        Fit the square roots of the values, which scatter alike in tiles of few and of many pores. False for values
+        that may be negative.
     effective_n : float, optional
         How many independent values there are. Default: for a map what its correlated neighbors leave of the number of
         tiles; for values along one axis, all.
@@ -44,8 +48,8 @@ def porosity_modes(
     Dataset
         - ``modes`` (): maxima of the density of the chosen mixture: one means a single, maybe lopsided, hump
         - ``components`` (): normal distributions in it, the number of the least ``criterion``
-        - ``weight``, ``mean``, ``sigma`` (component): of the chosen mixture, by mean
-        - ``criterion`` (number): BIC of 1, 2, ... normal distributions; a difference of 10 is strong evidence
+        - ``weight``, ``mean``, ``sigma`` (component): of the chosen mixture, by mean, in the unit of the values
+        - ``criterion`` (number): BIC of 1, 2, ... normal distributions; only differences count, 10 is strong evidence
         - ``p_value`` (number): of so many against one more; NaN without ``bootstrap``
         - ``effective_n`` (): independent values; ``n`` (): values
 
@@ -58,6 +62,9 @@ def porosity_modes(
 
     Notes
     -----
+    A tile holds a few pores, whose number scatters as its root: porosities of one kind are skewed, their square roots
+    nearly normal (Anscombe), hence ``root``.
+
     Dixit 2020 finds one mode in pristine lithium and three in plated and stripped lithium. Here a normal mixture is
     fitted by expectation maximization for every number k, and the least Bayesian information criterion chooses:
 
@@ -72,13 +79,14 @@ def porosity_modes(
 
     The bootstrap draws n' values from the fit of k and asks how often one component more gains as much likelihood.
 
-    Do not trust it where many tiles have no pore at all (a spike at 0, which is a component of its own), for fewer than
-    about 50 effective values, where only modes three sigma apart are seen, or as a statement about why: slow variation
-    over the field of view makes modes as well. How often a single mode is called one is in docs/quantities/porosity.md.
+    Do not trust it where tiles hold two or three pores each, most of all where many hold none (a spike at 0 is a mode of
+    its own: use larger tiles or more depth), for fewer than about 50 effective values, where only modes far apart are
+    seen, or as a statement about why: slow variation over the field of view makes modes as well. How often a single mode is called one is in docs/quantities/porosity.md.
 
     Reference
     ---------
-    Schwarz, Annals of Statistics 6 (1978) 461; McLachlan, Applied Statistics 36 (1987) 318 (bootstrap)
+    Schwarz, Annals of Statistics 6 (1978) 461; McLachlan, Applied Statistics 36 (1987) 318 (bootstrap); Anscombe,
+    Biometrika 35 (1948) 246 (root)
 
     Examples
     --------
@@ -97,11 +105,17 @@ def porosity_modes(
     if array.ndim not in (1, 2):
         raise InputError(f"{where}: values along one axis or a map (y, x), got {array.ndim}-D. Select one scan first.")
     sample = array[np.isfinite(array)]
+    if root and (sample < 0).any():
+        raise InputError(
+            f"{where}: the square root is fitted, but there are values down to {sample.min():g}. "
+            "Pass root=False for differences and other values that may be negative."
+        )
     if max_modes < 1 or sample.size < 4 * max_modes:
         raise InputError(
             f"{where}: at least {4 * max(max_modes, 1)} values are needed for {max_modes} modes, got {sample.size}. "
             "Use smaller tiles or fewer modes."
         )
+    array, sample = (np.sqrt(array), np.sqrt(sample)) if root else (array, sample)
     worth = effective_number(array) if array.ndim == 2 else float(sample.size)
     if effective_n is not None:
         if not 1 < effective_n <= sample.size:
@@ -112,16 +126,15 @@ def porosity_modes(
         worth = float(effective_n)
     scale = float(sample.std())
     if scale == 0:
-        return _dataset([_Fit(np.ones(1), sample[:1], np.zeros(1), np.inf)], [-np.inf], [np.nan], worth, sample.size)
+        alike = _Fit(np.ones(1), sample[:1], np.zeros(1), np.inf)
+        return _dataset([alike], [-np.inf], [np.nan], worth, sample.size, root)
     center = float(sample.mean())
     fits = [_fit((sample - center) / scale, number, seed) for number in range(1, max_modes + 1)]
     share = worth / sample.size
     criterion = [(3 * k - 1) * np.log(worth) - 2 * share * fit.likelihood for k, fit in enumerate(fits, start=1)]
-    # In the unit of the values, a likelihood has the factor of their scale.
-    shift = 2 * worth * np.log(scale)
     p_values = _bootstrap(fits, share, max(round(worth), 2), bootstrap, seed) if bootstrap else [np.nan] * max_modes
     back = [_Fit(fit.weight, center + scale * fit.mean, scale * fit.sigma, fit.likelihood) for fit in fits]
-    return _dataset(back, [value + shift for value in criterion], p_values, worth, sample.size)
+    return _dataset(back, criterion, p_values, worth, sample.size, root)
 
 
 class _Fit:
@@ -172,8 +185,14 @@ def _bootstrap(fits: list[_Fit], share: float, number: int, samples: int, seed: 
     return [*out, np.nan]
 
 
-def _dataset(fits: list[_Fit], criterion: list[float], p_values: list[float], worth: float, count: int) -> xr.Dataset:
+def _dataset(
+    fits: list[_Fit], criterion: list[float], p_values: list[float], worth: float, count: int, root: bool
+) -> xr.Dataset:
     chosen = fits[int(np.argmin(criterion))]
+    mean, sigma = chosen.mean, chosen.sigma
+    if root:
+        # Mean and standard deviation of the square of a normal number.
+        mean, sigma = mean**2 + sigma**2, np.sqrt(4 * mean**2 * sigma**2 + 2 * sigma**4)
     number = ("number", np.arange(1, len(fits) + 1))
     unit: dict[str, Any] = {"units": "1"}
     return xr.Dataset(
@@ -181,8 +200,8 @@ def _dataset(fits: list[_Fit], criterion: list[float], p_values: list[float], wo
             "modes": ((), chosen.modes(), unit),
             "components": ((), len(chosen.mean), unit),
             "weight": ("component", chosen.weight, unit),
-            "mean": ("component", chosen.mean, unit),
-            "sigma": ("component", chosen.sigma, unit),
+            "mean": ("component", mean, unit),
+            "sigma": ("component", sigma, unit),
             "criterion": ("number", criterion, unit | {"long_name": "Bayesian information criterion"}),
             "p_value": ("number", p_values, unit),
             "effective_n": ((), worth, unit),

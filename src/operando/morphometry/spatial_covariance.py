@@ -9,12 +9,12 @@ from functools import lru_cache
 import numpy as np
 
 FAMILIES = ("exponential", "Matern 3/2", "Gaussian")
-_LENGTHS = 8
+_LENGTHS = 12
 # Shares of the variance that neighbors do not have in common. A little of it keeps smooth covariances invertible.
 _NUGGETS = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0])
 # Scales the argument of the Matern 3/2 correlation (1 + a) exp(-a) such that it falls to 1/e at distance 1.
 _MATERN = 2.1461932206205825
-LONGEST = 2 / 3
+LONGEST = 1.0
 """Longest correlation length that is tried, as a share of the longer side of the map."""
 
 
@@ -66,7 +66,7 @@ class CovarianceModels:
     Notes
     -----
     Correlations c(d) of the families :data:`FAMILIES`, each with lengths (distance of 1/e) from half a step to
-    two thirds of the longer side, and a nugget: C = (1 - g) c + g 1. With the whitened residuals r of a map after its
+    the longer side, and a nugget: C = (1 - g) c + g 1. With the whitened residuals r of a map after its
     own regression, their number less that of the coefficients nu and the whitened design X, the restricted
     log-likelihood, with the variance of each map profiled out, is summed over the maps:
 
@@ -75,7 +75,7 @@ class CovarianceModels:
     It searches a grid, not a slope, because thousands of permuted maps are fitted at once. Maps may be correlated, even
     alike: the sum is a composite likelihood, and their correlation that of the residuals.
 
-    Memory: 24 matrices of N x N float64 (200 tiles: 8 MB; 800 tiles: 120 MB). Time grows with N cubed: 0.1 s for 200
+    Memory: 36 matrices of N x N float64 (200 tiles: 12 MB; 800 tiles: 180 MB). Time grows with N cubed: 0.1 s for 200
     tiles, some seconds for 800.
     """
 
@@ -165,7 +165,7 @@ def covariance_models(places: np.ndarray, step: tuple[float, float]) -> Covarian
     --------
     >>> models = covariance_models(np.argwhere(np.ones((5, 6))), (36.0, 36.0))
     >>> models.lengths[[0, -1]].round(6).tolist()
-    [18.0, 144.0]
+    [18.0, 216.0]
     >>> covariance = models[0]
     >>> bool(np.allclose(covariance.color(covariance.whiten(np.eye(30))), np.eye(30)))
     True

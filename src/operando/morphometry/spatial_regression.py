@@ -11,6 +11,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.quantities import quantity_table
+from operando.morphometry.costes import FEWEST_BLOCKS
 from operando.morphometry.spatial_covariance import covariance_models, without
 from operando.morphometry.spatial_tiles import Tiles, read_tiles
 
@@ -93,9 +94,9 @@ def spatial_regression(
     stands beside that of the data. An interval holds the slopes that this test does not reject.
 
     Permuting the tiles, or blocks of them, without whitening is no substitute: neighbors are alike in response *and*
-    predictors, blocks cut that likeness, and small maps hold few of them. Measured error rates of both, and of shifts
-    and random phases, stand in the documentation. With fewer than 9 independent tiles beyond the predictors, which
-    is where a correlation length passes a third of a map, this test fails as well, and p-values and intervals are NaN.
+    predictors, blocks cut that likeness, and small maps hold few of them. Measured error rates, also of other tests,
+    stand in the documentation. With fewer than 9 independent tiles beyond the predictors, which is where a correlation
+    length passes a third of a map, p-values and intervals are NaN: no test decides anything there.
 
     Dead ends: a tile with an infinite tortuosity factor is left out and counted - the very tile that should carry no
     current. Hand in ``1 / tau``, which is 0 there, and expect the opposite sign.
@@ -103,7 +104,7 @@ def spatial_regression(
     Tortuosity, porosity and modulus of the same voxels are collinear: read the joint p-value first, single
     coefficients only where the variance inflation is small. A relation is not a cause.
 
-    Memory: 24 matrices of tiles x tiles, kept for the next map of the same tiles, and ten times permutations x tiles x
+    Memory: 36 matrices of tiles x tiles, kept for the next map of the same tiles, and ten times permutations x tiles x
     maps, in float64. Time: a second for one map of 150 tiles and three predictors on an idle core.
 
     References
@@ -137,6 +138,12 @@ def spatial_regression(
             "Ask for more; 999 is usual."
         )
     tiles = read_tiles(response, predictors, relative_to=relative_to, where=where)
+    blocks = len(np.unique(tiles.places // block, axis=0))
+    if blocks < FEWEST_BLOCKS:
+        raise InputError(
+            f"{where}: permutations need at least {FEWEST_BLOCKS} blocks, got {blocks} of {block} x {block} tiles. "
+            "Make block smaller; 2 is usual."
+        )
     regression = _Regression(tiles, block=block, permutations=permutations, level=level, seed=seed)
     table = quantity_table({"component": f"{tiles.name}~{name}", **row} for name, row in regression.rows())
     if tiles.simulated:

@@ -111,9 +111,9 @@ def microstructure_factors(
 
     Parameters
     ----------
-    tomography : Dataset or mapping of str to DataArray, dims ([t], component, further dims)
-        Property, such as ``conductivity`` or ``modulus``, to the local over the dense value; the component is the
-        direction x, y or z, the further dims are sub-domains.
+    tomography : Dataset of ``transport.microstructure_factor``, or mapping of str to DataArray
+        Property, such as ``conductivity`` or ``modulus``, to the local over the dense value, dims ([t], component,
+        further dims): the component is the direction x, y or z, the further dims are sub-domains.
     synthetic : Dataset or mapping of str to DataArray, optional
         The same of synthetic isotropic domains. Without ``t``, or with one step, it is drawn as a band across.
     steps, plating_side, simulated
@@ -137,8 +137,7 @@ def microstructure_factors(
     ['Mx', 'My', 'Mz']
     """
     where = "microstructure_factors"
-    found = {str(name): _with_t(array, where) for name, array in tomography.items()}
-    null = {str(name): _with_t(array, where) for name, array in (synthetic or {}).items()}
+    found, null = _properties(tomography, where), _properties(synthetic or {}, where)
     first = next(iter(found.values()), None)
     if first is None:
         raise InputError(f"{where}: at least one property is needed, got none. Pass {{'conductivity': factors}}.")
@@ -168,6 +167,12 @@ def microstructure_factors(
     if style.is_simulated(*found.values(), *null.values()) if simulated is None else simulated:
         style.mark_simulated(figure)
     return figure
+
+
+def _properties(factors: xr.Dataset | Mapping[str, xr.DataArray], where: str) -> dict[str, xr.DataArray]:
+    # The Dataset also holds what is drawn from the sub-domains themselves.
+    ends = ("_mean", "_min", "_max")
+    return {str(n): _with_t(array, where) for n, array in factors.items() if not str(n).endswith(ends)}
 
 
 def _with_t(array: xr.DataArray, where: str) -> xr.DataArray:

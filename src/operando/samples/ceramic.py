@@ -189,8 +189,8 @@ def ceramic_cell(
     *Gray.* Steel 1.30 > ceramic 1 >> lithium 0.18 > pore 0.08, partial volumes by the exact heights. The halo makes
     gray within the lithium vary more from place to place than between lithium and pore.
 
-    Memory: the result (5 bytes per voxel and scan) and about 150 bytes per voxel of one scan. Time: 5 s for the
-    default on two idle cores, half of it for the ceramic and its flux, and 0.5 s per scan.
+    Memory: the result (5 bytes per voxel and scan) and about 75 bytes per voxel of one scan. Time: 5 s for the default
+    on two cores, half of it for the ceramic and its flux.
 
     What the sample cannot tell: see the page *The ceramic cell* of the documentation.
 

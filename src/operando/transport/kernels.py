@@ -26,14 +26,14 @@ _serial: Callable[[F], F] = njit(cache=True, nogil=True)
 def remaining(drops: np.ndarray) -> float:
     """How much further the energy will fall, judged by the drops so far.
 
-    The largest of three guesses: as if each drop were at least half of the one before, and no steeper than the
-    slowest of the last five (one lucky drop does not count); and as if the last third, or sixth, went on falling as
-    it fell from the third, or sixth, before. The first sees a fast solver stall, the others a slow one.
+    Half more than the largest of three guesses: as if each drop were at least 0.6 of the one before, and no steeper than the
+    slowest of the last five (one lucky drop does not count); and as if the last third, or sixth, went on falling as it
+    fell from the third, or sixth, before. The first sees a fast solver stall, the others a slow one.
     """
     count = drops.size
-    if count < 3:
+    if count < 4:
         return np.inf
-    ratio = 0.5
+    ratio = 0.6
     for i in range(max(1, count - 5), count):
         ratio = max(ratio, drops[i] / drops[i - 1])
     ratio = min(ratio, 0.99)
@@ -43,7 +43,7 @@ def remaining(drops: np.ndarray) -> float:
         late, early = drops[count - window :].sum(), drops[count - 2 * window : count - window].sum()
         ratio = min(late / early, 0.99)
         guess = max(guess, late * ratio / (1 - ratio))
-    return guess
+    return 1.5 * guess
 
 
 @_serial

@@ -168,9 +168,9 @@ def elasticity(
     Dataset
         ``effective_stiffness`` (unit of ``youngs_modulus``); ``discretization_error`` (relative), how much too stiff
         the elements make it, see Notes; ``poissons_ratio`` (component: the lateral axes; "young" only), minus the mean
-        lateral over the mean axial strain; ``porosity``, the fraction of voxels with modulus 0; ``bounds`` (bound), those
-        of :func:`stiffness_bounds` for this measure; ``solver_error`` (relative, estimated), ``residual`` (unbalanced
-        force over that at the start), ``iterations``, ``bytes_per_voxel`` of the solver.
+        lateral over the mean axial strain; ``porosity``, the fraction of voxels with modulus 0; ``bounds`` (bound),
+        those of :func:`stiffness_bounds` for this measure; ``solver_error`` (relative, estimated), ``residual``
+        (unbalanced force over that at the start), ``iterations``, ``bytes_per_voxel`` of the solver.
 
     Raises
     ------

@@ -29,11 +29,10 @@ class Moduli:
 
     def split_middle(self, voxels: int) -> tuple[Moduli, Moduli]:
         """The middle of the body, at most ``voxels`` along each axis, and the same with every voxel split in eight."""
-        cut = (
-            slice(None),
-            *(slice((n - min(n, voxels)) // 2, (n + min(n, voxels)) // 2) for n in self.shear.shape[1:]),
-        )
-        middle = replace(self, lame=self.lame[cut], shear=self.shear[cut])
+        starts = [max(0, (n - voxels) // 2) for n in self.shear.shape[1:]]
+        cut = (slice(None), *(slice(start, start + voxels) for start in starts))
+        # Contiguous, as the loops are compiled for.
+        middle = replace(self, lame=self.lame[cut].copy(), shear=self.shear[cut].copy())
         lame, shear = (
             values.repeat(2, axis=1).repeat(2, axis=2).repeat(2, axis=3) for values in (middle.lame, middle.shear)
         )

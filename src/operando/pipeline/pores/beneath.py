@@ -1,4 +1,4 @@
-"""Sections of the page about the ceramic: its pores, what it conducts and bears, and whether it explains the current."""
+"""Sections of the page about the ceramic: its pores, what it conducts and bears, whether it explains the current."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def the_ceramic(shown: Shown) -> report.Section:
             simulated=shown.simulated,
         )
         caption = (
-            f"Current through the ceramic at the strongest spot of step {shown.names[scan]}, solved on the labels with the "
-            "same potential at every point of an interface (Dixit 2020, Fig. S3). The bar marks the spot."
+            f"Current through the ceramic at the strongest spot of step {shown.names[scan]}, solved on the labels with "
+            "the same potential at every point of an interface (Dixit 2020, Fig. S3). The bar marks the spot."
         )
         items.append(book.figure("flux", figure, caption))
     return report.Section("The ceramic beneath", "What the electrolyte lets pass, and how stiff it is.", items)
@@ -90,8 +90,8 @@ def _factors(shown: Shown) -> Any:
     synthetic = {name: factors[f"synthetic_{name}"] for name in known}
     figure = report.microstructure_factors({name: factors[name] for name in known}, synthetic, **shown.marked)
     caption = (
-        "Microstructure factors: effective over dense value of cubes of the ceramic beneath the interfaces, along x, y and "
-        "z, beside synthetic isotropic domains of the same porosity and pore size (Dixit 2020, Fig. 4d, S12)."
+        "Microstructure factors: effective over dense value of cubes of the ceramic beneath the interfaces, along x, "
+        "y and z, beside synthetic isotropic domains of the same porosity and pore size (Dixit 2020, Fig. 4d, S12)."
     )
     return shown.book.figure("factors", figure, caption)
 
@@ -121,8 +121,8 @@ def the_explanation(shown: Shown) -> report.Section | None:
         items.append(shown.book.figure(f"explained-{response.replace(' ', '-')}-{scan}", figure, caption))
     items.append(report.TableItem(explained, "The whole regression.", name="explained", collapsed=True))
     intro = (
-        "Are the hot spots where the ceramic conducts better? Neighboring tiles are alike in current and in ceramic, so "
-        "that two unrelated maps look related; the null permutes whole blocks of tiles."
+        "Are the hot spots where the ceramic conducts better? Neighboring tiles are alike in current and in ceramic, "
+        "so that two unrelated maps look related; the null permutes whole blocks of tiles."
     )
     return report.Section("Does the microstructure explain the current?", intro, items)
 

@@ -10,13 +10,14 @@ import xarray as xr
 
 from operando import electrochemistry, morphometry
 from operando.core.axes import spacing
+from operando.core.lithium import FARADAY_C_MOL
 from operando.core.quantities import quantity_table, rows_from_array
 from operando.pipeline.pores.cycle import Cycle
 from operando.pipeline.pores.measuring import cycle_in, plain
 from operando.pipeline.pores.segmenting import boundaries_of
 from operando.pipeline.pores.settings import Cell, HotSpots
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, write_dataset, write_table
+from operando.pipeline.storage import read_dataset, read_image, write_dataset, write_table
 
 
 def map_current(task: Task) -> None:
@@ -26,7 +27,7 @@ def map_current(task: Task) -> None:
     cycle, seed = cycle_in(task, columns), task.parameters["seed"]
     thickness = cycle.stepped(morphometry.electrode_thickness(boundaries))
     sigma = cycle.stepped(morphometry.thickness_sigma(boundaries))
-    porosity = cycle.stepped(columns.fillna(0.0).clip(0, 0.999))
+    porosity = cycle.stepped(_evened(columns, spots_.radius_um))
     common: dict[str, Any] = {"molar_volume_cm3_mol": cell.molar_volume_cm3_mol, "sigma_um": sigma}
     as_paper = morphometry.plating_current_density(thickness, **common)
     lithium = morphometry.plating_current_density(thickness, porosity=porosity, **common)
@@ -48,16 +49,30 @@ def map_current(task: Task) -> None:
     rows = _thickness_rows(thickness, sigma) + _spot_rows(table, cycle)
     tables = [quantity_table(rows)]
     if np.isfinite(cycle.charge_mah[1:]).all() and cycle.hours is not None:
-        tables.append(_closure(as_paper, thickness, porosity, cycle, cell))
+        doubt = read_dataset(task.path("doubt.zarr"))["whole"]
+        closure = _closure(as_paper, thickness, porosity, cycle, cell)
+        tables.append(_with_doubt(closure, thickness, doubt, cycle, cell))
     write_table(task, "current.parquet", pd.concat(tables, ignore_index=True))
     write_table(task, "record.parquet", cycle.record)
     write_table(task, "critical.parquet", _critical(cycle, cell, columns))
 
 
+def _evened(columns: xr.DataArray, radius_um: float) -> xr.DataArray:
+    """Porosity of columns averaged over the neighborhood: a map of single pores would drown that of the current."""
+    from scipy.ndimage import gaussian_filter
+
+    step = spacing(columns)
+    sigma = [0.0 if dim not in ("y", "x") else radius_um / 2 / step[dim] for dim in map(str, columns.dims)]
+    known = np.isfinite(columns)
+    weight = gaussian_filter(known.values.astype(float), sigma, mode="nearest")
+    summed = gaussian_filter(columns.fillna(0.0).values.astype(float), sigma, mode="nearest")
+    return columns.copy(data=np.clip(summed / np.maximum(weight, 1e-6), 0, 0.999))
+
+
 def _thickness_rows(thickness: xr.DataArray, sigma: xr.DataArray) -> list[dict[str, Any]]:
-    """Mean thickness of both electrodes; the error of a column averages out, that of a level does not and is not in it."""
+    """Mean thickness of both electrodes; sigma is that of columns, not of a gray level that all of them share."""
     mean = thickness.mean(("y", "x")).assign_attrs(units="um")
-    n = thickness.notnull().sum(("y", "x"))
+    n = np.isfinite(thickness).sum(("y", "x"))
     return rows_from_array(mean, quantity="thickness", sigma=sigma / np.sqrt(n), n=n, method="gray profiles")
 
 
@@ -96,6 +111,35 @@ def _closure(
         molar_volume_cm3_mol=cell.molar_volume_cm3_mol,
         error_length_um=float(density.attrs["smooth_um"]),
     )
+
+
+def _with_doubt(
+    closure: pd.DataFrame, thickness: xr.DataArray, doubt: xr.DataArray, cycle: Cycle, cell: Cell
+) -> pd.DataFrame:
+    """Sigmas of what pores enter, with the doubt about their volume; that of two scans is taken for independent."""
+    assert cycle.hours is not None
+    step = spacing(thickness)
+    # um3 of pores that may be wrong, per scan and electrode; without probabilities nothing is known.
+    wrong = doubt.fillna(0.0) * thickness.sum(("y", "x")).values * step["y"] * step["x"]
+    per_um3 = FARADAY_C_MOL / (cell.molar_volume_cm3_mol * 1e12) / 3.6  # mAh
+    table = closure.copy()
+    for scan in range(1, thickness.sizes["t"]):
+        both = (
+            np.hypot(wrong.isel(t=scan), wrong.isel(t=scan - 1)) * per_um3 / (cycle.hours[scan] - cycle.hours[scan - 1])
+        )
+        for side in ("low", "high"):
+            here = (table["scan"] == scan) & (table["component"] == side)
+            applied = table.loc[here & (table["quantity"] == "applied current"), "value"].abs()
+            extra = float(both.sel(component=side))
+            for quantity, scale in (
+                ("pore current", 1.0),
+                ("image current without pores", 1.0),
+                ("current mismatch", 1.0),
+                ("image over applied", 1 / float(applied.iloc[0]) if len(applied) else np.nan),
+            ):
+                rows = here & (table["quantity"] == quantity)
+                table.loc[rows, "sigma"] = np.hypot(table.loc[rows, "sigma"].fillna(0.0), extra * scale)
+    return table
 
 
 def _critical(cycle: Cycle, cell: Cell, like: xr.DataArray) -> pd.DataFrame:

@@ -78,9 +78,9 @@ def the_pores(shown: Shown) -> report.Section:
             report.porosity_by_step(
                 known, quantity=NEAR, steps=shown.names, label="Porosity near the interface", **marked
             ),
-            f"Porosity of the lithium within {shown.settings.measure.near_interface_um:g} um of the ceramic by step, with "
-            "95 % intervals (Dixit 2020, Fig. 2b). What the steps are called is what the plating side does; at the "
-            "other electrode it is the reverse. Otsu's threshold beside it (Fig. S14).",
+            f"Porosity of the lithium within {shown.settings.measure.near_interface_um:g} um of the ceramic by step, "
+            "with 95 % intervals (Dixit 2020, Fig. 2b). What the steps are called is what the plating side does; at "
+            "the other electrode it is the reverse. Otsu's threshold beside it (Fig. S14).",
         ),
         book.figure(
             "whole-electrode",
@@ -124,8 +124,8 @@ def the_current(shown: Shown) -> report.Section:
         book.figure(
             "current",
             report.current_maps(density, spots, **marked),
-            "Current density over the mean of its map, from the change of the lithium in every column; hot spots solid, "
-            "cold spots dashed (Dixit 2020, Fig. 3b).",
+            "Current density over the mean of its map, from the change of the lithium in every column; hot spots "
+            "solid, cold spots dashed (Dixit 2020, Fig. 3b).",
         )
     ]
     table = shown.table("current.parquet")
@@ -231,9 +231,9 @@ def how_far_to_trust_it(shown: Shown) -> report.Section | None:
     scores = shown.table("agreement.parquet")
     if scores is not None and len(scores):
         caption = (
-            "By electrode and step: the share of voxels that the network is more than 80 % sure of (Dixit 2020, Fig. S4) "
-            "and, where a truth is known, intersection over union of the pores and their volume over the true one. One "
-            "electrode and step was trained on; the others were never seen."
+            "By electrode and step: the share of voxels that the network is more than 80 % sure of (Dixit 2020, Fig. "
+            "S4) and, where a truth is known, intersection over union of the pores and their volume over the true "
+            "one. One electrode and step was trained on; the others were never seen."
         )
         named = scores.assign(step=[shown.names[scan] for scan in scores["scan"]])
         named = named[["step", "electrode", *(c for c in scores if c not in ("scan", "electrode"))]]

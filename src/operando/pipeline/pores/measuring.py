@@ -41,7 +41,7 @@ def measure(task: Task) -> None:
     methods = {"labels": labels, "otsu": read_image(task, "otsu.zarr")}
     if task.parameters["truth"] is not None:
         methods["truth"] = labels_on_grid(task, task.parameters["truth"], key="truth").assign_coords(labels.coords)
-    profiles = {}
+    profiles, doubts = {}, {}
     for number, (method, array) in enumerate(methods.items()):
         task.progress(number, len(methods) + 1)
         common: dict[str, Any] = {
@@ -54,6 +54,11 @@ def measure(task: Task) -> None:
         whole = morphometry.near_interface_porosity(array, CERAMIC_CELL, depth_um=_EVERYTHING_UM, **common)
         rows = [*_rows(whole, "porosity", method), *_rows(near, NEAR, method)]
         write_table(task, f"porosity-{method}.parquet", quantity_table(rows))
+        if method == "labels":
+            doubts = {
+                name: plain(cycle.stepped(values.coords["sigma_segmentation"]))
+                for name, values in (("whole", whole), ("near", near))
+            }
         if method != "otsu":
             profile = cycle.stepped(morphometry.porosity_profile(array, CERAMIC_CELL, bin_um=how.bin_um, **common))
             profiles |= {method: plain(profile), f"{method}_sigma": plain(profile.coords["sigma"])}
@@ -62,6 +67,7 @@ def measure(task: Task) -> None:
     depth = max((profile["depth"] for profile in profiles.values()), key=lambda coordinate: coordinate.size)
     same = {name: profile.assign_coords(depth=depth) for name, profile in padded.items()}
     write_dataset(task, "profiles.zarr", xr.Dataset(same))
+    write_dataset(task, "doubt.zarr", xr.Dataset(doubts))
     task.progress(len(methods), len(methods) + 1)
     _map_pores(task, labels, boundaries, cycle, how)
 
@@ -102,7 +108,7 @@ def _find_modes(task: Task, tiles: xr.DataArray) -> None:
     for scan in range(tiles.sizes["t"]):
         for side in tiles["component"].values.tolist():
             values = tiles.isel(t=scan).sel(component=side, drop=True).transpose("y", "x")
-            most = min(_MOST_MODES, int(values.notnull().sum()) // _TILES_PER_MODE)
+            most = min(_MOST_MODES, int(np.isfinite(values).sum()) // _TILES_PER_MODE)
             if most < 1:
                 continue
             found = morphometry.porosity_modes(values, max_modes=most, seed=task.parameters["seed"])

@@ -19,7 +19,7 @@ from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, read_table, write_dataset, write_image, write_table
 
 POROSITY = "electrolyte porosity"
-_BENEATH = {"low": 1, "high": -1}
+_BENEATH = {"low": "up", "high": "down"}
 """Which way along z the ceramic lies from the interface of each electrode."""
 _AROUND_UM = 120.0  # of the strongest spot, for the picture of the flux
 
@@ -36,7 +36,9 @@ def analyze(task: Task) -> None:
         task.progress(scan, scans)
         # One scan at a time is in memory.
         now, ends = labels.isel(t=scan).load(), boundaries.isel(t=scan)
-        solid = (now == CERAMIC_CELL["electrolyte"]).assign_attrs({})
+        # Lithium above an uneven interface is no obstacle: only pores of the ceramic are.
+        solid = (now != CERAMIC_CELL["electrolyte_pore"]).astype(np.float32).drop_attrs()
+        solid = solid.assign_coords({dim: now[dim] for dim in ("z", "y", "x")})
         parts = {side: _part(solid, ends, side, how) for side in ELECTRODES}
         tiles.append(_on_tiles(parts, how, ceramic))
         found = [_factors(part, how, ceramic) for part in parts.values()]
@@ -76,7 +78,7 @@ def _porosity(
 
 
 def _part(solid: xr.DataArray, ends: xr.DataArray, side: str, how: Measure) -> xr.DataArray:
-    """The ceramic beneath one interface, its first voxel at index 0 in every column."""
+    """Conductivity, over that of dense ceramic, beneath one interface, whose voxels come first in every column."""
     interface = ends.sel(component=f"{side} interface", drop=True)
     return transport.beneath(solid, interface, depth_um=how.interface_um, direction=_BENEATH[side])
 
@@ -86,60 +88,62 @@ def _on_tiles(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic) ->
     found = []
     for part in parts.values():
         tiles = transport.local_tortuosity(part, axis="z", tile_um=how.tile_um)
-        tiles = tiles.rename(tortuosity_factor="tortuosity") if "tortuosity_factor" in tiles else tiles
+        tiles = tiles.rename(tortuosity_factor="tortuosity", effective_conductivity="conductivity")
+        tiles["porosity"] = 1 - tiles["conducting_fraction"]
+        tiles = tiles.drop_vars("conducting_fraction")
         if ceramic.stiffness:
-            modulus = xr.where(part, ceramic.youngs_modulus_gpa, 0.0)
-            tiles["modulus"] = transport.local_modulus(modulus, ceramic.poissons_ratio, axis="z", tile_um=how.tile_um)
-        found.append(tiles)
+            depth = part.sizes["z"] * spacing(part)["z"]
+            factor = _factor(part, ceramic, tile_um=(depth, how.tile_um, how.tile_um))
+            tiles["modulus"] = ceramic.youngs_modulus_gpa * factor["modulus"].sel(component="z", drop=True).isel(z=0)
+        found.append(tiles.drop_vars("z", errors="ignore"))
     return xr.concat(found, dim=xr.DataArray(list(parts), dims="component", name="component"))
 
 
 def _factors(part: xr.DataArray, how: Measure, ceramic: Ceramic) -> xr.Dataset:
     """Effective over dense conductivity and Young's modulus of cubes of the ceramic, along x, y and z."""
-    modulus = xr.where(part, ceramic.youngs_modulus_gpa, 0.0) if ceramic.stiffness else None
+    return _flat(_factor(part, ceramic, tile_um=how.tile_um), "domain")
+
+
+def _factor(
+    conductivity: xr.DataArray, ceramic: Ceramic, *, tile_um: float | tuple[float, float, float]
+) -> xr.Dataset:
+    """Microstructure factors of the conductivity and, where asked for, of Young's modulus, which pores do not have."""
+    modulus = (conductivity > 0).where(np.isfinite(conductivity)) * ceramic.youngs_modulus_gpa
     found = transport.microstructure_factor(
-        part.astype(np.float32),
-        modulus,
+        conductivity,
+        modulus if ceramic.stiffness else None,
         ceramic.poissons_ratio if ceramic.stiffness else None,
-        tile_um=how.tile_um,
-        conductivity_reference=1.0,
-        modulus_reference=ceramic.youngs_modulus_gpa,
+        tile_um=tile_um,
+        reference=1.0,
+        reference_modulus=ceramic.youngs_modulus_gpa if ceramic.stiffness else None,
     )
-    return found.stack(domain=("z", "y", "x")).drop_vars(["domain", "z", "y", "x"])
+    named = {"youngs_modulus": "modulus"} if ceramic.stiffness else {}
+    return found[["conductivity", *named]].rename(named)
+
+
+def _flat(found: xr.Dataset, dim: str) -> xr.Dataset:
+    """All sub-domains in a row."""
+    stacked = found.stack({dim: ("z", "y", "x")})
+    return stacked.drop_vars([dim, "z", "y", "x"]).transpose("component", dim)
 
 
 def _synthetic(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic, *, seed: int) -> xr.Dataset:
     """The same of isotropic domains of the porosity and pore size that the ceramic beneath the interfaces has."""
-    part = next(iter(parts.values()))
-    step = spacing(part)
-    voxel = float(np.prod(list(step.values()))) ** (1 / 3)
-    porosity = 1 - float(np.mean([float(one.mean()) for one in parts.values()]))
-    size = _pore_size(parts, voxel)
-    edge = max(2, round(how.tile_um / voxel))
-    along = int(np.ceil(ceramic.synthetic_domains ** (1 / 3)))
+    voxel = float(np.prod(list(spacing(next(iter(parts.values()))).values()))) ** (1 / 3)
+    known = np.concatenate([part.values[np.isfinite(part.values)] for part in parts.values()])
+    edge, along = max(2, round(how.tile_um / voxel)), int(np.ceil(ceramic.synthetic_domains ** (1 / 3)))
     made = transport.synthetic_polycrystal(
         (along * edge,) * 3,
         voxel_size_um=voxel,
-        porosity=min(porosity, 0.6),
-        pore_size_um=max(size, 2 * voxel),
+        porosity=min(float((known == 0).mean()), 0.6),
+        pore_size_um=max(_pore_size(parts, voxel), 2 * voxel),
         grain_size_um=max(ceramic.grain_size_um, 2 * voxel),
         boundary_um=voxel if ceramic.boundary_conductivity < 1 else 0.0,
         seed=seed,
     )
-    labels = made["labels"]
     values = {"pore": 0.0, "grain": 1.0, "boundary": ceramic.boundary_conductivity}
-    conductivity = transport.property_map(labels, values)
-    stiff = {"pore": 0.0, "grain": ceramic.youngs_modulus_gpa, "boundary": ceramic.youngs_modulus_gpa}
-    modulus = transport.property_map(labels, stiff) if ceramic.stiffness else None
-    found = transport.microstructure_factor(
-        conductivity,
-        modulus,
-        ceramic.poissons_ratio if ceramic.stiffness else None,
-        tile_um=how.tile_um,
-        conductivity_reference=1.0,
-        modulus_reference=ceramic.youngs_modulus_gpa,
-    )
-    flat = found.stack(domain=("z", "y", "x")).drop_vars(["domain", "z", "y", "x"])
+    conductivity = transport.property_map(made["labels"], values)
+    flat = _flat(_factor(conductivity, ceramic, tile_um=how.tile_um), "domain")
     return flat.rename({name: f"synthetic_{name}" for name in flat.data_vars})
 
 
@@ -147,9 +151,8 @@ def _pore_size(parts: dict[str, xr.DataArray], voxel: float) -> float:
     """Mean diameter of the ball of a pore's volume."""
     import cc3d
 
-    volumes = [
-        np.bincount(cc3d.connected_components(~one.values, connectivity=26).ravel())[1:] for one in parts.values()
-    ]
+    pores = [np.asarray(part.values == 0, dtype=np.uint8) for part in parts.values()]
+    volumes = [np.bincount(cc3d.connected_components(one, connectivity=26).ravel())[1:] for one in pores]
     counts = np.concatenate(volumes)
     return float(np.mean(voxel * (6 * counts / np.pi) ** (1 / 3))) if counts.size else 0.0
 
@@ -184,7 +187,7 @@ def _transport_rows(beneath: xr.Dataset, factors: xr.Dataset) -> list[dict[str, 
 def _mean_rows(
     values: xr.DataArray, dims: tuple[str, ...], quantity: str, unit: str, method: str
 ) -> list[dict[str, Any]]:
-    n = values.notnull().sum(dims).transpose("t", "component")
+    n = np.isfinite(values).sum(dims).transpose("t", "component")
     mean = values.mean(dims).transpose("t", "component").assign_attrs(units=unit)
     sigma = (values.std(dims, ddof=1) / np.sqrt(n)).transpose("t", "component")
     return rows_from_array(mean, quantity=quantity, sigma=sigma, n=n, method=method)

@@ -97,7 +97,8 @@ def _flags(shown: Shown) -> Iterator[str]:
     if len(off):
         yield (
             f"The current that the image shows differs from the applied one beyond the interval in {len(off)} of "
-            f"{int((rows['quantity'] == 'current mismatch').sum())} electrode steps; the closure chart shows by how much."
+            f"{int((rows['quantity'] == 'current mismatch').sum())} electrode steps; the closure chart shows by how "
+            "much."
         )
     if not (rows["quantity"] == "current mismatch").any():
         yield "No cycler file was given: the current of the image has nothing to be set against."
@@ -113,14 +114,15 @@ def _flags(shown: Shown) -> Iterator[str]:
 def _methods(shown: Shown) -> Iterator[str]:
     settings, how = shown.settings, shown.settings.measure
     yield (
-        "Boundaries: in every column, the half level between the gray of steel, lithium and ceramic; "
-        f"maps are smoothed by {settings.boundaries.smooth_um:g} um. Thickness is the distance of collector and ceramic."
+        "Boundaries: in every column, the half level between the gray of steel, lithium and ceramic; maps are "
+        f"smoothed by {settings.boundaries.smooth_um:g} um. Thickness is the distance of collector and ceramic."
     )
     if settings.segment.method == "network":
         yield (
             f"Pores in lithium: {settings.segment.network} network on sections of one electrode "
             f"({settings.segment.electrode}) and scan ({settings.segment.scan}), labels from edge detection with "
-            "corrections where given; both electrodes and all steps were segmented by it. Otsu's threshold stands beside."
+            "corrections where given; both electrodes and all steps were segmented by it. Otsu's threshold stands "
+            "beside."
         )
     yield (
         f"Porosity by depth counts from the local interface in bins of {how.bin_um:g} um; near the interface means "
@@ -128,16 +130,16 @@ def _methods(shown: Shown) -> Iterator[str]:
         "where probabilities are known, the segmentation."
     )
     yield (
-        "Current density: j = F d[(1 - p) h] / (V_Li dt) in every column, with the hours of current as time (Dixit 2020, "
-        "Eq. 3, there without the porosity p). Hot and cold spots: the mean over a disc of "
+        "Current density: j = F d[(1 - p) h] / (V_Li dt) in every column, with the hours of current as time (Dixit "
+        "2020, Eq. 3, there without the porosity p). Hot and cold spots: the mean over a disc of "
         f"{settings.hot_spots.radius_um:g} um against a stationary field of the same covariance, at a false-discovery "
         f"rate of {100 * settings.hot_spots.fdr:g} %."
     )
     yield (
-        "Tortuosity factor: D_eff = D eps / tau (not squared; the square root is the tau of Dixit's Eq. 4), solved on the "
-        f"labels of the ceramic beneath each interface ({how.interface_um:g} um) in tiles of {how.tile_um:g} um, no flux "
-        "sideways. Microstructure factors are effective over dense values of cubes of that edge; the null is a synthetic "
-        "isotropic polycrystal of the same porosity and pore size."
+        "Tortuosity factor: D_eff = D eps / tau (not squared; the square root is the tau of Dixit's Eq. 4), solved on "
+        f"the labels of the ceramic beneath each interface ({how.interface_um:g} um) in tiles of {how.tile_um:g} um, "
+        "no flux sideways. Microstructure factors are effective over dense values of cubes of that edge; the null is "
+        "a synthetic isotropic polycrystal of the same porosity and pore size."
     )
     yield (
         "Regression of the current of tiles on the ceramic beneath them as it was before the step; p-values permute "

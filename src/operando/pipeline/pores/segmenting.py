@@ -36,7 +36,7 @@ def find_boundaries(task: Task) -> None:
             "levels": levels,
             "sigma_um": sigma.transpose("t", "component").values,
             "component": sigma["component"].values,
-            "known": found.notnull().mean(("t", "y", "x")).values,
+            "known": np.isfinite(found).mean(("t", "y", "x")).values,
         },
     )
 
@@ -187,7 +187,7 @@ def _around(image: xr.DataArray, boundaries: xr.DataArray, levels: Any) -> xr.Da
     outside = (z < planes["low collector"]) | (z >= planes["high collector"])
     labels = xr.where(outside, CERAMIC_CELL["collector"], labels)
     for name in planes:
-        labels = xr.where(planes[name].isnull(), UNLABELED, labels)
+        labels = xr.where(~np.isfinite(planes[name]), UNLABELED, labels)
     labels = labels.astype(np.uint8).transpose(*image.dims).assign_coords(image.coords)
     kept = {key: image.attrs[key] for key in ("plating_side", "simulated") if key in image.attrs}
     return labels.assign_attrs(kept, phases=CERAMIC_CELL)
@@ -216,7 +216,7 @@ def judge(task: Task) -> None:
             if chance is not None:
                 own = chance.isel(t=scan, z=planes)
                 sure = xr.where(own > 0.5, own, 1 - own)
-                row["confident"] = float(segmentation.confident_fraction(sure.where(own.notnull())))
+                row["confident"] = float(segmentation.confident_fraction(sure.where(np.isfinite(own))))
             if truth is not None:
                 told = truth.isel(t=scan, z=planes).values
                 for name, found in (("network", labels), ("Otsu", otsu)):

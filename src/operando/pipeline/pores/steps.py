@@ -97,6 +97,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
     methods = ("labels", "otsu") if settings.truth is None else ("labels", "otsu", "truth")
     tables = tuple(f"porosity-{method}.parquet" for method in methods)
     maps = ("columns.zarr", "tiles.zarr", "changes.zarr", "profiles.zarr", "modes.parquet", "pores.parquet")
+    doubt = ("doubt.zarr",)
     steps += [
         Step(
             name="judge",
@@ -120,7 +121,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             title="Measure the pores in lithium",
             function=measuring.measure,
             inputs=("labels.zarr", "otsu.zarr", *ends, *chance, *moved),
-            outputs=(*maps, *tables),
+            outputs=(*maps, *tables, *doubt),
             files=(*told, *cycled),
             parameters={
                 **timed,
@@ -139,7 +140,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             name="current",
             title="Map the current density",
             function=current.map_current,
-            inputs=(*ends, "columns.zarr"),
+            inputs=(*ends, "columns.zarr", *doubt),
             outputs=("current.zarr", "spots.parquet", "tracks.parquet", "current.parquet", "record.parquet")
             + ("critical.parquet",),
             files=cycled,
