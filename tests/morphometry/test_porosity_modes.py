@@ -35,16 +35,30 @@ def test_slow_variation_of_one_kind_is_not_called_modes():
     calls = []
     for seed in range(10):
         field = gaussian_filter(np.random.default_rng(seed).standard_normal((40, 40)), 3.0)[8:-8, 8:-8]
-        found = porosity_modes(0.05 + 0.01 * field / field.std())
+        found = porosity_modes(0.05 + 0.01 * field / field.std(), max_modes=3)
         assert found["effective_n"] < 60
         calls.append(int(found["modes"]))
     assert calls.count(1) >= 9
 
 
 def test_a_skewed_distribution_has_several_components_but_mostly_one_mode():
-    found = [porosity_modes(np.random.default_rng(s).gamma(6, 0.01, 400), max_modes=4) for s in range(10)]
+    skewed = [np.random.default_rng(seed).gamma(6, 0.01, 400) for seed in range(8)]
+    found = [porosity_modes(values, max_modes=4, root=False) for values in skewed]
     assert np.mean([int(f["components"]) for f in found]) > 1.5
-    assert [int(f["modes"]) for f in found].count(1) >= 8
+    assert [int(f["modes"]) for f in found].count(1) >= 6
+
+
+def test_square_roots_of_what_scatters_like_counts_are_of_one_component():
+    found = [porosity_modes(np.random.default_rng(seed).poisson(16, 144) / 300, max_modes=3) for seed in range(10)]
+    assert [int(f["components"]) for f in found].count(1) >= 9
+    np.testing.assert_allclose([f["mean"][0] for f in found], 16 / 300, rtol=0.08)
+
+
+def test_differences_are_taken_as_they_are():
+    values = np.random.default_rng(0).normal(0, 0.01, 100)
+    assert int(porosity_modes(values, max_modes=3, root=False)["modes"]) == 1
+    with pytest.raises(InputError, match="root=False for differences"):
+        porosity_modes(values)
 
 
 def test_taking_every_tile_for_independent_finds_more():
@@ -78,7 +92,7 @@ def test_the_bootstrap_tells_two_kinds_from_one():
 def test_tiles_that_are_all_alike_are_one_mode():
     found = porosity_modes(np.full((6, 6), 0.04))
     assert int(found["modes"]) == 1
-    assert found["mean"].item() == 0.04
+    assert found["mean"].item() == pytest.approx(0.04)
 
 
 def test_what_cannot_be_counted_says_why():

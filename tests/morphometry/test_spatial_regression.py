@@ -271,7 +271,7 @@ def test_the_likeliest_covariance_is_about_that_of_the_maps():
     maps = np.linalg.cholesky(truth) @ np.random.default_rng(3008).normal(size=(144, 50)) * 3
     models = covariance_models(places, (1.0, 1.0))
     ones = np.ones((144, 1))
-    fitted = models.fit(maps[:, :, None], [ones])
+    fitted = models.fit(maps[:, :, None], models.prepare([ones]))
     chosen = [models[index] for index in fitted.choice]
     assert np.median([covariance.length for covariance in chosen]) == pytest.approx(2.5, rel=0.3)
     assert np.median([covariance.nugget for covariance in chosen]) == pytest.approx(0.2, abs=0.11)

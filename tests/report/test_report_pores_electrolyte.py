@@ -126,6 +126,12 @@ def test_synthetic_domains_of_one_step_are_a_band():
     assert band.get_y() == pytest.approx(0.79)
 
 
+def test_summaries_in_the_dataset_are_not_drawn_as_properties():
+    factors = _factors(0.9, 0.05)
+    whole = xr.Dataset({"conductivity": factors, "conductivity_mean": factors.mean("y")})
+    assert len(microstructure_factors(whole, steps=STEPS).axes) == 3
+
+
 def test_properties_that_do_not_match_are_refused():
     with pytest.raises(InputError, match="Did you mean 'modulus'"):
         microstructure_factors({"moduli": _factors(1, 0)}, {"modulus": _factors(1, 0)}, steps=STEPS)

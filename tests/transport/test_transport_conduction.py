@@ -34,7 +34,8 @@ def slanted_strip(size=20):
 
 
 def face_centered_spheres(size, overlap):
-    """What overlapping spheres on a face-centered cubic lattice leave free; 1 of overlap: the radius is their distance."""
+    """What overlapping spheres on a face-centered cubic lattice leave free; 1 of overlap: the radius is their
+    distance."""
     centers = (np.arange(size) + 0.5) / size
     z, y, x = np.meshgrid(centers, centers, centers, indexing="ij")
     radius = 1 / (2 * math.sqrt(2)) / (1 - overlap / 2)
@@ -120,7 +121,8 @@ def test_insulating_discs_on_a_square_lattice(fraction, expected, error):
 
 
 def solve_directly(conducting, *, ends):
-    """Factor along axis 0 of a plane by a direct sparse solve, held at the outer faces or at the centers of the ends."""
+    """Factor along axis 0 of a plane by a direct sparse solve, held at the outer faces or at the centers of the
+    ends."""
     size = conducting.size
     number = np.arange(size).reshape(conducting.shape)
     pairs = [(number[:-1], number[1:]), (number[:, :-1], number[:, 1:])]

@@ -163,14 +163,14 @@ def voltage_steps(
     - **drop**: the forecast at a row is the median of the ``window`` rows that end 5 rows before it, or the robust line
       through them where that is lower, so that neither a rise that levels off nor a decay after the switch is a drop. A
       one-sided cumulative sum of forecast minus u, in robust standard deviations and less 0.5 each, must exceed 8, and
-      the median of the next ``window`` rows must lie below the forecast by ``drop`` of it. The onset is where the sum
-      left 0.
+      the median of the ``window`` rows since the sum left 0 must lie below the forecast by ``drop`` of it. The onset is
+      the first of them below the middle between both.
     - **noise**: the local scatter, the median magnitude of second differences in ``window`` rows as a standard
       deviation of single rows, exceeds ``noise`` times its median over the last two steps without an onset (as it is
       with the quieter half of this step, or scaled with the current, whichever is larger), in half a window of rows in
       a row. The onset is the middle of the first such window. Single spikes do not move a median.
-    - **short**: the resistance of the first ``window`` rows is below half of the lowest one of the earlier steps
-      without an onset.
+    - **short**: the resistance of the first ``window`` rows is below half of the lowest one that an earlier step
+      without an onset began with.
 
     No scatter counts as smaller than 0.02 % of the polarization or the last digit of the record. The first
     ``window`` rows of a step and the 5 after them are only looked at for noise. Rows are counted, not hours: a record
@@ -209,25 +209,25 @@ def voltage_steps(
         scatter = np.maximum(_scatter(u, window), floor)
         applied = float(np.median(current[part]))
         level = float(np.median(u))
-        start, resistance = float(np.median(u[:window])), 1e3 * level / abs(applied)
+        start = 1e3 * float(np.median(u[:window])) / abs(applied)
         usual = _usual(scatter, abs(applied), sound)
         found = {
             "drop": _drop_onset(u, drop, window, floor),
             "noise": _noise_onset(scatter, noise * usual, window),
-            "short": 0 if np.isfinite(lowest) and 1e3 * start / abs(applied) < _SHORTED * lowest else None,
+            "short": 0 if np.isfinite(lowest) and start < _SHORTED * lowest else None,
         }
         onsets = {kind: row for kind, row in found.items() if row is not None}
         onset = min(onsets, key=lambda kind: (onsets[kind], kind)) if onsets else ""
         rows.append({
             "start_h": float(time[part][0]), "end_h": float(time[part][-1]), "current_ma": applied,
-            "polarization_v": level, "resistance_ohm": resistance,
+            "polarization_v": level, "resistance_ohm": 1e3 * level / abs(applied),
             "scatter_v": float(np.median(scatter)) if scatter.size else np.nan, "onset": onset,
             "onset_h": float(time[part][onsets[onset]]) if onset else np.nan, "judged": bool(u.size >= 2 * window),
         })  # fmt: skip
         if not onset and scatter.size:
             sound.append((abs(applied), scatter))
         if not onset:
-            lowest = min(lowest, resistance)
+            lowest = min(lowest, start)
     return pd.DataFrame(rows)
 
 
@@ -320,7 +320,9 @@ def _drop_onset(u: np.ndarray, drop: float, window: int, floor: float) -> int | 
             # The forecast from before the onset is the one that the drop is measured from.
             after = float(np.median(u[first + start : first + start + window]))
             if forecast[start] - after >= drop * abs(forecast[start]) and u.size - first - start >= half:
-                return first + start
+                # Chance leaves 0 early; the onset is where half of the drop has happened.
+                half_way = 0.5 * (forecast[start] + after)
+                return first + start + int(np.argmax(u[first + start :] < half_way))
             # A window later the forecast has followed; until then the sum must not run on.
             if k - start > window:
                 total = 0.0

@@ -22,9 +22,9 @@ from operando.morphometry.porosity_modes import porosity_modes
 from operando.morphometry.profiles import boundaries_from_profiles, thickness_sigma
 from operando.morphometry.residuals import residual_correlation
 from operando.morphometry.sides import SIDE_SCHEME, lithium_by_side, side_labels
+from operando.morphometry.spatial_regression import spatial_regression
 from operando.morphometry.spot_tables import spot_table, track_spots
 from operando.morphometry.surface_area import surface_area
-from operando.morphometry.spatial_regression import spatial_regression
 from operando.morphometry.surface_error import interface_error
 from operando.morphometry.traveling import traveling_colocalization, traveling_lithium
 from operando.morphometry.uncertainty import segmentation_sigma
@@ -73,9 +73,9 @@ __all__ = [
     "roi_area",
     "segmentation_sigma",
     "side_labels",
+    "spatial_regression",
     "spot_table",
     "surface_area",
-    "spatial_regression",
     "swelling",
     "thickness_map",
     "thickness_sigma",

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 import numpy as np
 from numba import njit, prange
 
 _LAYERS = 5
+# Blocks of a lazy image come from several threads, which not every threading layer of Numba bears.
+_ONE_AT_A_TIME = Lock()
 
 
-@njit(parallel=True, cache=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
 def layer_starts(labels: np.ndarray, layer: np.ndarray) -> np.ndarray:
     """First plane of the layers 1 to 4 of every column (4, y, x), -1 where it is not known.
 
     ``labels`` is (z, y, x); ``layer`` tells for each of the 256 labels whether it is collector (0), lithium (1),
     ceramic (2), anything else (3) or unlabeled (4). Layers in order: collector, lithium, ceramic, lithium, collector.
     """
+    with _ONE_AT_A_TIME:
+        return _layer_starts(labels, layer)
+
+
+@njit(parallel=True, cache=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _layer_starts(labels: np.ndarray, layer: np.ndarray) -> np.ndarray:
     depth, ny, nx = labels.shape
     kind_of = np.array([0, 1, 2, 1, 0])
     out = np.full((4, ny, nx), -1, np.int32)

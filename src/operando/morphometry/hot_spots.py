@@ -33,6 +33,7 @@ def hot_spots(
     radius_um: float = 18.0,
     fdr: float = 0.05,
     null: str = "field",
+    excess: float = 0.0,
     error_length_um: float | None = None,
     surrogates: int = 199,
     seed: int = 0,
@@ -51,6 +52,10 @@ def hot_spots(
         What a map without spots is. ``field``: a stationary Gaussian field with the autocovariance of this very map, so
         that a spot stands out from the usual ups and downs. ``noise``: one and the same value everywhere, measured with
         the standard uncertainty ``sigma`` that the map carries as a coordinate.
+    excess : float
+        With ``noise``, share of the current by which a place must differ from the rest before it may be called a spot:
+        0.25 finds where the current is, beyond the error, more than a quarter higher or lower. With 0, on a precise map
+        nearly every place differs.
     error_length_um : float, optional
         Standard deviation of the Gaussian filter that made neighboring errors alike, for ``noise``. Default:
         ``attrs["smooth_um"]`` of the map, else 0.
@@ -134,6 +139,11 @@ def hot_spots(
             f"{where}: radius_um must be at least half a pixel, {0.5 * max(step.values()):g} um, got {radius_um!r}. "
             "The half width of what is to be found is a good choice."
         )
+    if not (np.isfinite(excess) and excess >= 0) or (excess > 0 and null != "noise"):
+        raise InputError(
+            f"{where}: excess must be a share of at least 0 and belongs to null='noise', got {excess!r} with "
+            f"null={null!r}. 0.25 means a quarter more or less than the rest."
+        )
     if not isinstance(surrogates, int | np.integer) or surrogates < 1:
         raise InputError(f"{where}: surrogates must be a whole number of at least 1, got {surrogates!r}. Correct it.")
     if null == "noise" and "sigma" not in current_density.coords:
@@ -170,7 +180,7 @@ def hot_spots(
         if null == "noise":
             error = np.broadcast_to(np.asarray(one["sigma"].values, dtype=float), plane)
         judge = _Judge(values, known, pixel, radius_um, surrogates=int(surrogates), random=random)
-        score, p, q = judge.field(fdr) if error is None else judge.noise(error, error_length_um)
+        score, p, q = judge.field(fdr) if error is None else judge.noise(error, error_length_um, excess)
         direction[index] = judge.direction
         score = score * direction[index]
         least = _SMALLEST * np.pi * radius_um**2 / (pixel[0] * pixel[1])
@@ -189,7 +199,7 @@ def hot_spots(
     data["current_density"] = maps.drop_vars("sigma", errors="ignore")
     tested = {
         "field": "against a stationary Gaussian field with the autocovariance of the map",
-        "noise": "against a uniform map measured with its standard uncertainty",
+        "noise": f"against a map uniform to {100 * excess:g} % measured with its standard uncertainty",
     }[null]
     attrs = {"tested": tested, "null": null, "radius_um": float(radius_um), "fdr": float(fdr)}
     attrs |= {"surrogates": int(surrogates), "seed": int(seed)}
@@ -238,8 +248,8 @@ class _Judge:
             quiet_there = self._there & (coarse_map(spot.astype(float), self._known, self._block)[0] == 0)
         return score, p, q
 
-    def noise(self, error: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Score, p-value and q-value against one value everywhere, measured with an error."""
+    def noise(self, error: np.ndarray, length: float, excess: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score, p-value and q-value against one value everywhere, give or take an excess, measured with an error."""
         mean_square, _ = coarse_map(error**2, self._known & np.isfinite(error), self._block)
         blocks = (length / self._size[0], length / self._size[1])
         draw = NoiseDraws(np.sqrt(mean_square), self._there, self._block, blocks, self._random)
@@ -247,7 +257,9 @@ class _Judge:
         deviations = np.array([local - np.median(local[self._there]) for local in made])
         scale = np.where(self._there, np.sqrt((deviations**2).mean(axis=0)), np.nan)
         fine = pixels_of_blocks(scale, self._block, self._values.shape)
-        score = (self._local - np.median(self._local[self._known])) / fine
+        center = np.median(self._local[self._known])
+        away = self._local - center
+        score = np.sign(away) * np.maximum(np.abs(away) - excess * abs(center), 0) / fine
         return self._tested(score, list(deviations / scale))[:3]
 
     def _tested(

@@ -79,9 +79,10 @@ def porosity_modes(
 
     The bootstrap draws n' values from the fit of k and asks how often one component more gains as much likelihood.
 
-    Do not trust it where tiles hold two or three pores each, most of all where many hold none (a spike at 0 is a mode of
-    its own: use larger tiles or more depth), for fewer than about 50 effective values, where only modes far apart are
-    seen, or as a statement about why: slow variation over the field of view makes modes as well. How often a single mode is called one is in docs/quantities/porosity.md.
+    Do not trust it where tiles hold two or three pores each, most of all where many hold none (a spike at 0 is a mode
+    of its own: use larger tiles or more depth), for fewer than about 50 effective values, where only modes far apart
+    are seen, or as a statement about why: slow variation over the field of view makes modes as well. How often a single
+    mode is called one is in docs/quantities/porosity.md.
 
     Reference
     ---------

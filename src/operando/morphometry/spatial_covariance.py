@@ -11,7 +11,8 @@ import numpy as np
 FAMILIES = ("exponential", "Matern 3/2", "Gaussian")
 _LENGTHS = 12
 # Shares of the variance that neighbors do not have in common. A little of it keeps smooth covariances invertible.
-_NUGGETS = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0])
+# In small steps: where it is most of what fine structure has, an error in it is one in the variance of all the rest.
+_NUGGETS = np.geomspace(0.015, 1.0, 20)
 # Scales the argument of the Matern 3/2 correlation (1 + a) exp(-a) such that it falls to 1/e at distance 1.
 _MATERN = 2.1461932206205825
 LONGEST = 1.0
@@ -51,6 +52,14 @@ class FittedCovariance:
 
     choice: np.ndarray
     variance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Designs of M maps and, per candidate length and map, what regresses whitened maps on them (:func:`_bases`)."""
+
+    designs: Sequence[np.ndarray]
+    bases: list[list[tuple[np.ndarray, np.ndarray]]]
 
 
 class CovarianceModels:
@@ -95,39 +104,54 @@ class CovarianceModels:
         share = float(_NUGGETS[nugget])
         return Covariance(family, length, share, (1 - share) * values + share, vectors)
 
-    def fit(self, maps: np.ndarray, designs: Sequence[np.ndarray]) -> FittedCovariance:
+    def prepare(self, designs: Sequence[np.ndarray]) -> Prepared:
+        """Do once what every fit with these designs needs.
+
+        Parameters
+        ----------
+        designs : sequence of M arrays, (N, p)
+            What each map is regressed on first, the intercept with it.
+        """
+        bases = []
+        for _, _, values, vectors in self._parts:
+            spectra = (1 - _NUGGETS[:, None]) * values + _NUGGETS[:, None]
+            # Maps that share a design share its bases.
+            own = {id(design): _bases(vectors.T @ design, spectra) for design in designs}
+            bases.append([own[id(design)] for design in designs])
+        return Prepared(designs, bases)
+
+    def fit(self, maps: np.ndarray, prepared: Prepared) -> FittedCovariance:
         """Choose the likeliest covariance of every set of maps.
 
         Parameters
         ----------
         maps : ndarray, (N, R, M)
             R sets of M maps on N tiles; the maps of one set share a covariance.
-        designs : sequence of M arrays, (N, p)
-            What each map is regressed on first, the intercept with it.
+        prepared : Prepared
+            Designs of the M maps.
         """
         best = np.full(maps.shape[1], -np.inf)
         choice = np.zeros(maps.shape[1], int)
         for part in range(len(self._parts)):
-            likelihood = self._likelihood(part, maps, designs)
+            likelihood = self._likelihood(part, maps, prepared)
             nugget = likelihood.argmax(axis=0)
             highest = np.take_along_axis(likelihood, nugget[None], axis=0)[0]
             better = highest > best
             best[better] = highest[better]
             choice[better] = part * _NUGGETS.size + nugget[better]
-        return FittedCovariance(choice, self._variances(maps, designs, choice))
+        return FittedCovariance(choice, self._variances(maps, prepared.designs, choice))
 
-    def _likelihood(self, part: int, maps: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
+    def _likelihood(self, part: int, maps: np.ndarray, prepared: Prepared) -> np.ndarray:
         """Restricted log-likelihood, (nuggets, R), of R sets of maps."""
         _, _, values, vectors = self._parts[part]
         spectra = (1 - _NUGGETS[:, None]) * values + _NUGGETS[:, None]
         likelihood = np.zeros((_NUGGETS.size, maps.shape[1]))
-        for m, design in enumerate(designs):
+        for m, (bases, log_determinant) in enumerate(prepared.bases[part]):
             turned = vectors.T @ maps[:, :, m]
-            bases, log_determinant = _bases(vectors.T @ design, spectra)
-            explained = (np.reshape(bases, (-1, bases.shape[2])) @ turned).reshape(*bases.shape[:2], -1)
+            explained = (bases.reshape(-1, bases.shape[2]) @ turned).reshape(*bases.shape[:2], -1)
             total = (1 / spectra) @ turned**2
             left = np.maximum(total - (explained**2).sum(axis=1), 1e-24 * total + np.finfo(float).tiny)
-            likelihood -= 0.5 * (turned.shape[0] - design.shape[1]) * np.log(left)
+            likelihood -= 0.5 * (turned.shape[0] - bases.shape[1]) * np.log(left)
             likelihood -= 0.5 * np.log(spectra).sum(axis=1)[:, None] + log_determinant[:, None]
         return likelihood
 
@@ -198,4 +222,4 @@ def _bases(design: np.ndarray, spectra: np.ndarray) -> tuple[np.ndarray, np.ndar
     white = 1 / np.sqrt(spectra)
     orthogonal, triangle = np.linalg.qr(white[:, :, None] * design)
     size = np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2))).sum(axis=1)
-    return orthogonal.transpose(0, 2, 1) * white[:, None], size
+    return np.ascontiguousarray(orthogonal.transpose(0, 2, 1) * white[:, None]), size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import xarray as xr
 from operando.core.errors import InputError
 from operando.core.quantities import quantity_table
 from operando.morphometry.costes import FEWEST_BLOCKS
-from operando.morphometry.spatial_covariance import covariance_models, without
+from operando.morphometry.spatial_covariance import Prepared, covariance_models, without
 from operando.morphometry.spatial_tiles import Tiles, read_tiles
 
 # With fewer independent samples beyond the coefficients, the tests no longer hold their level.
@@ -162,8 +162,8 @@ class _Regression:
         self.gram = np.einsum("mnk,mnl->kl", tiles.design, tiles.design)
         self.weights = list(tiles.design @ np.linalg.inv(self.gram))
         ones = np.ones((len(tiles.places), 1))
-        self.empty = [ones] * len(tiles.design)
-        self.full = [np.hstack([ones, columns]) for columns in tiles.design]
+        self.empty = self.models.prepare([ones] * len(tiles.design))
+        self.full = self.models.prepare([np.hstack([ones, columns]) for columns in tiles.design])
 
         self.noise = np.sqrt(_ROUGHNESS) * random.standard_normal(tiles.response.shape)
 
@@ -179,28 +179,27 @@ class _Regression:
         """Least squares: (R, K) for maps (N, R, M)."""
         return np.asarray(sum(maps[:, :, m].T @ weight for m, weight in enumerate(self.weights)))
 
-    def _slope_covariance(self, maps: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
-        return self.models.slope_covariance(self.models.fit(maps, designs), self.weights)
+    def _slope_covariance(self, maps: np.ndarray, prepared: Prepared) -> np.ndarray:
+        return self.models.slope_covariance(self.models.fit(maps, prepared), self.weights)
 
-    def _rough(self, response: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
-        """Maps (N, M) with a little noise, a share of what ``designs`` leave of them."""
-        left = [without(own[:, None], design).std() for own, design in zip(response.T, designs, strict=True)]
+    def _rough(self, response: np.ndarray, prepared: Prepared) -> np.ndarray:
+        """Maps (N, M) with a little noise, a share of what the designs leave of them."""
+        left = [without(own[:, None], design).std() for own, design in zip(response.T, prepared.designs, strict=True)]
         return response + self.noise * np.array(left)
 
-    def _permuted(self, response: np.ndarray, designs: Sequence[np.ndarray]) -> np.ndarray:
-        """Maps (N, R, M) that are related to nothing beyond ``designs``, with the correlation of the response."""
-        response = self._rough(response, designs)
-        covariance = self.models[self.models.fit(response[:, None], designs).choice[0]]
+    def _permuted(self, response: np.ndarray, prepared: Prepared) -> np.ndarray:
+        """Maps (N, R, M) that are related to nothing beyond the designs, with the correlation of the response."""
+        response = self._rough(response, prepared)
+        covariance = self.models[self.models.fit(response[:, None], prepared).choice[0]]
         white = [
             without(covariance.whiten(own[:, None]), covariance.whiten(design))
-            for own, design in zip(response.T, designs, strict=True)
+            for own, design in zip(response.T, prepared.designs, strict=True)
         ]
         return covariance.color(np.hstack(white)[self.order].transpose(1, 0, 2))
 
-    def _t_null(self, k: int, slope: float) -> np.ndarray:
+    def _t_null(self, k: int, slope: float, others: Prepared) -> np.ndarray:
         """|t| of coefficient k, (R,), of permuted maps in which it equals ``slope`` (Freedman and Lane 1983)."""
-        response = self.tiles.response - slope * self.tiles.design[:, :, k].T
-        maps = self._permuted(response, [np.delete(design, k + 1, axis=1) for design in self.full])
+        maps = self._permuted(self.tiles.response - slope * self.tiles.design[:, :, k].T, others)
         variance = self._slope_covariance(maps, self.full)[:, k, k]
         return np.asarray(np.abs(self._slopes(maps)[:, k]) / np.sqrt(variance))
 
@@ -216,12 +215,16 @@ class _Regression:
 
     def partial(self, k: int) -> tuple[float, float, float]:
         """p-value of predictor k beside the others, and the interval of its slope."""
-        null = self._t_null(k, 0.0)
+        others = self.empty
+        if len(self.gram) > 1:
+            others = self.models.prepare([np.delete(design, k + 1, axis=1) for design in self.full.designs])
+        null = self._t_null(k, 0.0, others)
         half = self._critical(null) * self.sigma[k]
         # The interval holds the slopes that a test does not reject. Their null differs little from that of zero, so
         # that one step leads to its ends.
         low, high = (
-            self.slopes[k] + sign * self.sigma[k] * self._critical(self._t_null(k, self.slopes[k] + sign * half))
+            self.slopes[k]
+            + sign * self.sigma[k] * self._critical(self._t_null(k, self.slopes[k] + sign * half, others))
             for sign in (-1, 1)
         )
         return _p_value(null, abs(self.slopes[k]) / self.sigma[k]), low, high
@@ -311,7 +314,11 @@ class _Regression:
             row("r2", r2, "least squares"),
             row("effective samples", together, "mean over the directions of the predictors"),
             row("correlation length", self.correlation.length, fitted, unit=tiles.length_unit),
-            row("nugget", self.correlation.nugget, "share of the variance that neighbors do not have in common"),
+            row(
+                "nugget",
+                self.correlation.nugget,
+                "share of the variance that neighbors do not have in common, 0.05 of noise for the fit with it",
+            ),
             row("response sd", spread, "between tiles, within maps", unit=unit),
             row("maps", maps, "pooled, with an intercept each"),
             *(row(reason, number, "count") for reason, number in tiles.dropped.items()),

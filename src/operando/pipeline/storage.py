@@ -78,7 +78,12 @@ def read_dataset(path: Path) -> xr.Dataset:
 
 def read_small_dataset(path: Path) -> xr.Dataset:
     """Read a Dataset that was written by ``write_json(task, artifact, dataset.to_dict())``; null is NaN again."""
-    dataset = xr.Dataset.from_dict(read_json(path))
+    return small_dataset(read_json(path))
+
+
+def small_dataset(plain: Any) -> xr.Dataset:
+    """A Dataset from what its ``to_dict`` gave, as JSON has it: null is NaN again."""
+    dataset = xr.Dataset.from_dict(plain)
     return dataset.assign({name: values.astype(float) for name, values in dataset.items() if values.dtype == object})
 
 

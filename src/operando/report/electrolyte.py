@@ -174,7 +174,7 @@ def electrolyte_porosity(
             names.append("truth")
         shades = step_handles(steps, electrode=side)
         both = [*handles, *shades]
-        ax.figure.legend(both, [*names, *(s.get_label() for s in shades)], loc="outside lower center", ncols=3)
+        ax.figure.legend(both, [*names, *(s.get_label() for s in shades)], loc="outside lower center", ncols=2)
         if style.is_simulated(table, truth) if simulated is None else simulated:
             style.mark_simulated(ax.figure)
     return ax.figure

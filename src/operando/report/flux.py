@@ -95,7 +95,8 @@ def flux_field(
     extent, unit = plane_extent(planes["z"])
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
     own = ax is None
-    ax = style.axes_of(ax, width_mm=style.DOUBLE_MM, height_mm=min((style.DOUBLE_MM - 28) * aspect + 14, 200))
+    wide = min(style.DOUBLE_MM - 28, 90 / aspect)
+    ax = style.axes_of(ax, width_mm=wide + 28, height_mm=wide * aspect + 14)
     look: dict[str, Any] = {"extent": extent, "origin": "lower", "aspect": "equal", "interpolation": "nearest"}
     if labels is not None:
         scheme = PhaseScheme.of(phases)

@@ -115,7 +115,7 @@ def length_text(length: float, unit: str = "um") -> str:
 
 
 def scan_titles(array: xr.DataArray, scans: Iterable[int]) -> list[str]:
-    """Time of each scan, or its number where the time axis has no unit.
+    """Step that ends with each scan, where the array names them; else its time, or its number where that has no unit.
 
     Examples
     --------
@@ -124,6 +124,9 @@ def scan_titles(array: xr.DataArray, scans: Iterable[int]) -> list[str]:
     ['0.5 h', '12.2 h']
     """
     scans = list(scans)
+    if "step" in array.coords:
+        steps = np.atleast_1d(array.coords["step"].values)
+        return [str(steps[scan] if steps.size > 1 else steps[0]) for scan in scans]
     units = str(array.coords["t"].attrs.get("units", "1")) if "t" in array.coords else "1"
     if units == "1":
         return [f"scan {scan}" for scan in scans]

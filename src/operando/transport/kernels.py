@@ -26,9 +26,9 @@ _serial: Callable[[F], F] = njit(cache=True, nogil=True)
 def remaining(drops: np.ndarray) -> float:
     """How much further the energy will fall, judged by the drops so far.
 
-    Half more than the largest of three guesses: as if each drop were at least 0.6 of the one before, and no steeper than the
-    slowest of the last five (one lucky drop does not count); and as if the last third, or sixth, went on falling as it
-    fell from the third, or sixth, before. The first sees a fast solver stall, the others a slow one.
+    Half more than the largest of three guesses: as if each drop were at least 0.6 of the one before, and no steeper
+    than the slowest of the last five (one lucky drop does not count); and as if the last third, or sixth, went on
+    falling as it fell from the third, or sixth, before. The first sees a fast solver stall, the others a slow one.
     """
     count = drops.size
     if count < 4:

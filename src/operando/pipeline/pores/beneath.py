@@ -16,8 +16,9 @@ _NAMES = {
     "tortuosity": "tortuosity factor",
     "porosity": "porosity",
     "modulus": "Young's modulus",
-    "all predictors": "all together",
 }
+_Z95 = 1.96
+_SHOWN_UM = 100.0  # of the ceramic beneath a spot
 
 
 def the_ceramic(shown: Shown) -> report.Section:
@@ -67,10 +68,13 @@ def the_ceramic(shown: Shown) -> report.Section:
     if "current" in flux:
         mark = (float(flux.attrs["mark_low_um"]), float(flux.attrs["mark_high_um"]))
         scan = int(flux.attrs["scan"])
-        region = shown.labels.isel(t=scan).sel({dim: flux[dim] for dim in ("z", "y", "x")}, method="nearest")
+        z = flux["z"].values
+        near = z <= z[0] + _SHOWN_UM if str(flux.attrs["electrode"]) == "low" else z >= z[-1] - _SHOWN_UM
+        field = flux["current"].isel(z=np.flatnonzero(near))
+        region = shown.labels.isel(t=scan).sel({dim: field[dim] for dim in ("z", "y", "x")}, method="nearest")
         figure = report.flux_field(
-            flux["current"],
-            region.assign_coords({dim: flux[dim] for dim in ("z", "y", "x")}),
+            field,
+            region.assign_coords({dim: field[dim] for dim in ("z", "y", "x")}),
             mark=mark,
             electrode=str(flux.attrs["electrode"]),
             position=float(flux.attrs["y_um"]),
@@ -102,23 +106,28 @@ def the_explanation(shown: Shown) -> report.Section | None:
     if explained is None or explained.empty:
         return None
     tiles = shown.dataset("current-tiles.zarr")
+    names = explained["component"].str.split("~", n=1)
+    table = explained.assign(response=names.str[0], component=names.str[-1])
     items: list[Any] = []
-    for (response, scan), rows in _by_response(explained):
-        current = tiles[response].isel(t=scan - 1) * shown.current["direction"].isel(t=scan - 1)
-        predictor = shown.beneath["tortuosity"].isel(t=scan - 1)
+    for response, rows in table.groupby("response", sort=False):
+        scans = sorted(rows["scan"].unique().tolist())
+        current = tiles[str(response)] * shown.current["direction"]
+        before = shown.beneath["tortuosity"].isel(t=[scan - 1 for scan in scans])
         figure = report.effect_sizes(
-            rows,
-            response=_flat(current, "Current density", "mA cm-2"),
-            predictor=_flat(predictor, "Tortuosity factor", "1"),
+            {shown.names[scan]: _drawn(rows[rows["scan"] == scan]) for scan in scans},
+            response=_flat(current / abs(current).mean(("component", "y", "x")), f"{response} over its mean", "1"),
+            predictor=_flat(before, "Tortuosity factor", "1"),
             names=_NAMES,
-            title=f"{shown.names[scan]}, {response}",
             simulated=shown.simulated,
         )
         caption = (
-            f"Change of the local {response} per standard deviation of each property of the ceramic beneath, in step "
-            f"{shown.names[scan]}, both electrodes together, with intervals; p-values from permuted blocks of tiles."
+            f"How the local {response} goes with the ceramic beneath, step by step, both electrodes together: its "
+            "change per standard deviation of each property alone, in percent of the mean, with 95 % intervals, and "
+            "the test of all of them together; p-values from permuted blocks of tiles. The properties go together, so "
+            "that which of them matters cannot be told (the table has them beside each other). At the right all tiles "
+            "of all steps."
         )
-        items.append(shown.book.figure(f"explained-{response.replace(' ', '-')}-{scan}", figure, caption))
+        items.append(shown.book.figure(f"explained-{str(response).replace(' ', '-')}", figure, caption))
     items.append(report.TableItem(explained, "The whole regression.", name="explained", collapsed=True))
     intro = (
         "Are the hot spots where the ceramic conducts better? Neighboring tiles are alike in current and in ceramic, "
@@ -127,13 +136,24 @@ def the_explanation(shown: Shown) -> report.Section | None:
     return report.Section("Does the microstructure explain the current?", intro, items)
 
 
-def _by_response(explained: pd.DataFrame) -> list[tuple[tuple[str, int], pd.DataFrame]]:
-    """Rows of every response and scan, the predictors' names without the response's."""
-    names = explained["component"].str.split("~", n=1)
-    table = explained.assign(response=names.str[0], component=names.str[-1])
-    return [((str(key[0]), int(key[1])), rows) for key, rows in table.groupby(["response", "scan"], sort=False)]
+def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the figure takes: effects alone with their intervals and p-values, and the joint test."""
+    alone = rows[rows["quantity"] == "effect alone"]
+    half = _Z95 * alone["sigma"]
+    single = rows[rows["quantity"] == "pearson p-value"].assign(quantity="p-value")
+    joint = rows[(rows["quantity"] == "p-value") & (rows["component"] == "all")]
+    return pd.concat(
+        [
+            alone.assign(quantity="effect"),
+            alone.assign(quantity="effect low", value=alone["value"] - half),
+            alone.assign(quantity="effect high", value=alone["value"] + half),
+            single,
+            joint,
+        ],
+        ignore_index=True,
+    )
 
 
 def _flat(values: xr.DataArray, long_name: str, units: str) -> xr.DataArray:
-    plain = xr.DataArray(np.asarray(values.transpose("component", "y", "x")), dims=("component", "y", "x"))
-    return plain.assign_attrs(long_name=long_name, units=units)
+    plain = xr.DataArray(np.asarray(values.transpose("t", "component", "y", "x")), dims=("t", "component", "y", "x"))
+    return plain.assign_attrs(long_name=long_name[0].upper() + long_name[1:], units=units)

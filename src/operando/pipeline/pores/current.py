@@ -31,14 +31,17 @@ def map_current(task: Task) -> None:
     common: dict[str, Any] = {"molar_volume_cm3_mol": cell.molar_volume_cm3_mol, "sigma_um": sigma}
     as_paper = morphometry.plating_current_density(thickness, **common)
     lithium = morphometry.plating_current_density(thickness, porosity=porosity, **common)
-    for map_ in (as_paper, lithium):
-        map_.attrs |= {"plating_side": cell.plating_side, "smooth_um": boundaries.attrs.get("smooth_um", 0.0)}
-    spots = morphometry.hot_spots(lithium, radius_um=spots_.radius_um, fdr=spots_.fdr, seed=seed)
+    for density in (as_paper, lithium):
+        density.attrs |= {"plating_side": cell.plating_side, "smooth_um": boundaries.attrs.get("smooth_um", 0.0)}
+    excess = spots_.excess if spots_.null == "noise" else 0.0
+    spots = morphometry.hot_spots(
+        as_paper, radius_um=spots_.radius_um, fdr=spots_.fdr, null=spots_.null, excess=excess, seed=seed
+    )
     table = morphometry.spot_table(spots)
     maps = {
-        "current_density": plain(lithium),
-        "current_density_with_pores": plain(as_paper),
-        "sigma": plain(lithium.coords["sigma"]),
+        "current_density": plain(as_paper),
+        "lithium_current_density": plain(lithium),
+        "sigma": plain(as_paper.coords["sigma"].broadcast_like(as_paper).transpose(*as_paper.dims)),
         **{name: plain(spots[name]) for name in ("spot", "score", "p_value", "id", "direction")},
     }
     write_dataset(task, "current.zarr", xr.Dataset(maps))
@@ -63,8 +66,7 @@ def _evened(columns: xr.DataArray, radius_um: float) -> xr.DataArray:
 
     step = spacing(columns)
     sigma = [0.0 if dim not in ("y", "x") else radius_um / 2 / step[dim] for dim in map(str, columns.dims)]
-    known = np.isfinite(columns)
-    weight = gaussian_filter(known.values.astype(float), sigma, mode="nearest")
+    weight = gaussian_filter(np.isfinite(columns.values).astype(float), sigma, mode="nearest")
     summed = gaussian_filter(columns.fillna(0.0).values.astype(float), sigma, mode="nearest")
     return columns.copy(data=np.clip(summed / np.maximum(weight, 1e-6), 0, 0.999))
 
@@ -72,7 +74,7 @@ def _evened(columns: xr.DataArray, radius_um: float) -> xr.DataArray:
 def _thickness_rows(thickness: xr.DataArray, sigma: xr.DataArray) -> list[dict[str, Any]]:
     """Mean thickness of both electrodes; sigma is that of columns, not of a gray level that all of them share."""
     mean = thickness.mean(("y", "x")).assign_attrs(units="um")
-    n = np.isfinite(thickness).sum(("y", "x"))
+    n = thickness.count(("y", "x"))
     return rows_from_array(mean, quantity="thickness", sigma=sigma / np.sqrt(n), n=n, method="gray profiles")
 
 
@@ -85,7 +87,7 @@ def _spot_rows(table: pd.DataFrame, cycle: Cycle) -> list[dict[str, Any]]:
             for kind in ("hot", "cold"):
                 here = table[(table["scan"] == scan - 1) & (table["component"] == side) & (table["kind"] == kind)]
                 common = {"scan": scan, "t": float(hours[scan]), "component": side, "n": len(here)}
-                how = {"method": "local mean against a stationary field, false-discovery rate"}
+                how = {"method": "local means, false-discovery rate"}
                 rows += [
                     {**common, **how, "quantity": f"{kind} spots", "value": float(len(here)), "unit": "1"},
                     {**common, **how, "quantity": f"{kind} area", "value": here["area_um2"].sum(), "unit": "um2"},

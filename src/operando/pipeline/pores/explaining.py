@@ -42,8 +42,16 @@ def explain(task: Task) -> None:
                 permutations=task.parameters["permutations"],
                 seed=task.parameters["seed"] + scan,
             )
+            found = pd.concat([found, _alone(found)], ignore_index=True)
             tables.append(found.assign(scan=scan + 1, t=float(tiles["t"][scan])))
     write_table(task, "explained.parquet", pd.concat(tables, ignore_index=True))
+
+
+def _alone(found: pd.DataFrame) -> pd.DataFrame:
+    """Effect of each predictor without the others, from its correlation: what collinear predictors leave to compare."""
+    spread = float(found.loc[found["quantity"] == "response sd", "value"].iloc[0])
+    alone = found[found["quantity"] == "pearson"]
+    return alone.assign(quantity="effect alone", value=alone["value"] * spread, sigma=alone["sigma"] * spread, unit="%")
 
 
 def on_tiles(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
@@ -145,7 +153,7 @@ def summary_tables(folder: Any) -> dict[str, list[dict[str, Any]]]:
     return tables
 
 
-def _names(folder: Any) -> dict[int, str]:
+def _names(folder: Any) -> dict[Any, str]:
     steps = read_dataset(folder / "tiles.zarr")["step"].values.tolist()
     return {scan: str(name) for scan, name in enumerate(steps)}
 

@@ -39,7 +39,7 @@ def the_cell(shown: Shown) -> report.Section:
             shown.image,
             methods,
             CERAMIC_CELL,
-            confidence=None if chance is None else xr.where(chance > 0.5, chance, 1 - chance).assign_attrs(units="1"),
+            confidence=None if chance is None else chance.where(chance > 0.5, 1 - chance).assign_attrs(units="1"),
             steps=shown.names,
             z_um=_span(shown, side),
             simulated=shown.simulated,
@@ -71,7 +71,10 @@ def the_pores(shown: Shown) -> report.Section:
     known = {method: table for method, table in tables.items() if table is not None}
     profiles, tiles = shown.dataset("profiles.zarr"), shown.dataset("tiles.zarr")["porosity"]
     modes = shown.table("modes.parquet")
-    fitted = {} if modes is None else dict(iter(modes.groupby(["scan", "component"])))
+    fitted: dict[tuple[int, str], pd.DataFrame] = {}
+    groups: Any = [] if modes is None else modes.groupby(["scan", "component"])
+    for (scan, side), rows in groups:
+        fitted[int(scan), str(side)] = rows
     items: list[Any] = [
         book.figure(
             "near-interface",

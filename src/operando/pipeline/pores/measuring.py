@@ -17,10 +17,17 @@ from operando.pipeline.pores.settings import Cell, Measure
 from operando.pipeline.scans.images import labels_on_grid
 from operando.pipeline.scans.settings import Inputs
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_image, write_dataset, write_image, write_table
+from operando.pipeline.storage import (
+    read_image,
+    read_json,
+    small_dataset,
+    write_dataset,
+    write_image,
+    write_table,
+)
 
-IN_LITHIUM = {"pore": "pore", "solid": "electrode"}
-IN_CERAMIC = {"pore": "electrolyte_pore", "solid": "electrolyte"}
+IN_LITHIUM: dict[str, Any] = {"pore": "pore", "solid": "electrode"}
+IN_CERAMIC: dict[str, Any] = {"pore": "electrolyte_pore", "solid": "electrolyte"}
 NEAR = "porosity near the interface"
 _MOST_MODES, _TILES_PER_MODE = 5, 4
 _EVERYTHING_UM = 1e6  # deeper than any electrode
@@ -38,16 +45,22 @@ def measure(task: Task) -> None:
     labels, boundaries = read_image(task, "labels.zarr"), boundaries_of(task)
     cycle = cycle_in(task, labels)
     chance = read_image(task, "probability.zarr") if "probability.zarr" in task.step.inputs else None
+    errors = None
+    if "training.json" in task.step.inputs:
+        # On slices of the same electrode and step: of others it may err more, and more alike.
+        errors = small_dataset(read_json(task.path("training.json"))["residuals"])
     methods = {"labels": labels, "otsu": read_image(task, "otsu.zarr")}
     if task.parameters["truth"] is not None:
         methods["truth"] = labels_on_grid(task, task.parameters["truth"], key="truth").assign_coords(labels.coords)
-    profiles, doubts = {}, {}
+    profiles: dict[str, xr.DataArray] = {}
+    doubts: dict[str, xr.DataArray] = {}
     for number, (method, array) in enumerate(methods.items()):
         task.progress(number, len(methods) + 1)
         common: dict[str, Any] = {
             # The truth has interfaces of its own.
             "boundaries": None if method == "truth" else boundaries,
             "probability": chance if method == "labels" else None,
+            "residuals": errors if method == "labels" and chance is not None else None,
             **IN_LITHIUM,
         }
         near = morphometry.near_interface_porosity(array, CERAMIC_CELL, depth_um=how.near_interface_um, **common)

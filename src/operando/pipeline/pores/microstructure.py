@@ -21,7 +21,8 @@ from operando.pipeline.storage import read_dataset, read_image, read_table, writ
 POROSITY = "electrolyte porosity"
 _BENEATH = {"low": "up", "high": "down"}
 """Which way along z the ceramic lies from the interface of each electrode."""
-_AROUND_UM = 120.0  # of the strongest spot, for the picture of the flux
+_AROUND_UM = 150.0  # of the strongest spot, for the picture of the flux
+_LITHIUM_CONDUCTIVITY = 100.0  # over that of the ceramic
 
 
 def analyze(task: Task) -> None:
@@ -104,9 +105,7 @@ def _factors(part: xr.DataArray, how: Measure, ceramic: Ceramic) -> xr.Dataset:
     return _flat(_factor(part, ceramic, tile_um=how.tile_um), "domain")
 
 
-def _factor(
-    conductivity: xr.DataArray, ceramic: Ceramic, *, tile_um: float | tuple[float, float, float]
-) -> xr.Dataset:
+def _factor(conductivity: xr.DataArray, ceramic: Ceramic, *, tile_um: float | tuple[float, float, float]) -> xr.Dataset:
     """Microstructure factors of the conductivity and, where asked for, of Young's modulus, which pores do not have."""
     modulus = (conductivity > 0).where(np.isfinite(conductivity)) * ceramic.youngs_modulus_gpa
     found = transport.microstructure_factor(
@@ -174,7 +173,7 @@ def _transport_rows(beneath: xr.Dataset, factors: xr.Dataset) -> list[dict[str, 
     rows: list[dict[str, Any]] = []
     tau = beneath["tortuosity"].where(np.isfinite(beneath["tortuosity"]))
     rows += _mean_rows(tau, ("y", "x"), "tortuosity factor", "1", "mean of tiles that conduct")
-    dead = (~np.isfinite(beneath["tortuosity"])).sum(("y", "x")).astype(float).transpose("t", "component")
+    dead = (beneath["tortuosity"] == np.inf).astype(float).sum(("y", "x")).transpose("t", "component")
     rows += rows_from_array(dead.assign_attrs(units="1"), quantity="tiles that conduct nothing")
     for name in ("conductivity", "modulus"):
         for kind, dim in ((name, "domain"), (f"synthetic_{name}", "synthetic_domain")):
@@ -187,7 +186,7 @@ def _transport_rows(beneath: xr.Dataset, factors: xr.Dataset) -> list[dict[str, 
 def _mean_rows(
     values: xr.DataArray, dims: tuple[str, ...], quantity: str, unit: str, method: str
 ) -> list[dict[str, Any]]:
-    n = np.isfinite(values).sum(dims).transpose("t", "component")
+    n = values.count(dims).transpose("t", "component")
     mean = values.mean(dims).transpose("t", "component").assign_attrs(units=unit)
     sigma = (values.std(dims, ddof=1) / np.sqrt(n)).transpose("t", "component")
     return rows_from_array(mean, quantity=quantity, sigma=sigma, n=n, method=method)
@@ -195,37 +194,26 @@ def _mean_rows(
 
 def _flux_at_spot(task: Task, labels: xr.DataArray, boundaries: xr.DataArray) -> xr.Dataset:
     """Current through the ceramic around the strongest spot, from interface to interface."""
-    spots = read_table(task.path("spots.parquet"))
-    current = read_dataset(task.path("current.zarr"))
+    spots, current = read_table(task.path("spots.parquet")), read_dataset(task.path("current.zarr"))
     if spots.empty:
         # Where nothing stands out, the place of the largest current is as good as any.
-        strength = np.abs(current["current_density"]).isel(t=-1, component=0)
-        at = np.unravel_index(int(np.nanargmax(strength.values)), strength.shape)
-        spot = {
-            "y_um": float(strength["y"][at[0]]),
-            "x_um": float(strength["x"][at[1]]),
-            "scan": current.sizes["t"] - 1,
-        }
-        spot |= {"component": "low", "extent_x_um": 0.0}
+        last = abs(current["current_density"].isel(t=-1, component=0))
+        at = last.where(np.isfinite(last), 0.0).argmax(("y", "x"))
+        y, x = (float(last[dim][int(at[dim])]) for dim in ("y", "x"))
+        scan, side, width = current.sizes["t"] - 1, "low", 0.0
     else:
-        spot = spots.loc[spots["score"].abs().idxmax()].to_dict()
-    scan = int(spot["scan"])  # the scan before the step: what the current met
-    half = _AROUND_UM / 2
-    around = {dim: slice(spot[f"{dim}_um"] - half, spot[f"{dim}_um"] + half) for dim in ("y", "x")}
+        spot: Any = spots.iloc[int(spots["score"].abs().to_numpy().argmax())]
+        y, x, width = float(spot["y_um"]), float(spot["x_um"]), float(spot["extent_x_um"])
+        scan, side = int(spot["scan"]), str(spot["component"])
+    # The scan before the step: the ceramic that the current met.
+    around = {"y": slice(y - _AROUND_UM / 2, y + _AROUND_UM / 2), "x": slice(x - _AROUND_UM / 2, x + _AROUND_UM / 2)}
     ends = boundaries.isel(t=scan).sel(around)
-    low, high = (float(ends.sel(component=name).median()) for name in ("low interface", "high interface"))
-    region = labels.isel(t=scan).sel(**around, z=slice(low, high)).load()
+    low, high = (float(ends.sel(component=f"{end} interface").median()) for end in ELECTRODES)
+    region = labels.isel(t=scan).sel({**around, "z": slice(low, high)}).load()
     solid = (region == CERAMIC_CELL["electrolyte"]).astype(np.float32)
-    # Lithium that reaches into the box conducts as well as its potential is the same everywhere.
+    # Lithium that reaches into the box has the potential of its electrode everywhere, so nearly no resistance.
     lithium = region.isin([CERAMIC_CELL["electrode"], CERAMIC_CELL["pore"]])
-    found = transport.flux(solid.where(~lithium, 100.0), "z")
-    field = found["current_density"] if isinstance(found, xr.Dataset) else found
-    width = max(float(spot["extent_x_um"]), 2 * spacing(region)["x"])
-    attrs = {
-        "scan": float(scan),
-        "electrode": str(spot["component"]),
-        "y_um": float(spot["y_um"]),
-        "mark_low_um": float(spot["x_um"]) - width / 2,
-        "mark_high_um": float(spot["x_um"]) + width / 2,
-    }
-    return xr.Dataset({"current": plain(field)}, attrs=attrs)
+    field = transport.flux(solid.where(~lithium, _LITHIUM_CONDUCTIVITY), "z")["current_density"]
+    width = max(width, 2 * spacing(region)["x"])
+    marks = {"mark_low_um": x - width / 2, "mark_high_um": x + width / 2, "y_um": y, "scan": float(scan)}
+    return xr.Dataset({"current": plain(field)}, attrs={**marks, "electrode": side})

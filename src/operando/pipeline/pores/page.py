@@ -9,6 +9,7 @@ from operando.core.axes import SPACE
 from operando.core.provenance import versions
 from operando.core.quantities import interval
 from operando.pipeline.pores import beneath, lithium
+from operando.pipeline.pores.settings import Pores
 from operando.pipeline.pores.shown import Shown, gather
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
@@ -111,6 +112,15 @@ def _flags(shown: Shown) -> Iterator[str]:
         yield f"{infinite} tiles of ceramic conduct nothing: their tortuosity factor is infinite and enters no mean."
 
 
+def _spots_method(settings: Pores) -> str:
+    how = settings.hot_spots
+    rate = f"at a false-discovery rate of {100 * how.fdr:g} %"
+    disc = f"the mean over a disc of {how.radius_um:g} um"
+    if how.null == "field":
+        return f"{disc} stands out from the usual ups and downs of the map (a field of its covariance), {rate}"
+    return f"{disc} differs from the rest by more than {100 * how.excess:g} % beyond its error, {rate}"
+
+
 def _methods(shown: Shown) -> Iterator[str]:
     settings, how = shown.settings, shown.settings.measure
     yield (
@@ -131,9 +141,8 @@ def _methods(shown: Shown) -> Iterator[str]:
     )
     yield (
         "Current density: j = F d[(1 - p) h] / (V_Li dt) in every column, with the hours of current as time (Dixit "
-        "2020, Eq. 3, there without the porosity p). Hot and cold spots: the mean over a disc of "
-        f"{settings.hot_spots.radius_um:g} um against a stationary field of the same covariance, at a false-discovery "
-        f"rate of {100 * settings.hot_spots.fdr:g} %."
+        "2020, Eq. 3). The maps take p as 0, because the error of a local porosity would drown them; the sum over the "
+        f"electrode is also given without the pores. Hot and cold spots: {_spots_method(settings)}."
     )
     yield (
         "Tortuosity factor: D_eff = D eps / tau (not squared; the square root is the tau of Dixit's Eq. 4), solved on "

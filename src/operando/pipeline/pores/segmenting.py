@@ -36,7 +36,7 @@ def find_boundaries(task: Task) -> None:
             "levels": levels,
             "sigma_um": sigma.transpose("t", "component").values,
             "component": sigma["component"].values,
-            "known": np.isfinite(found).mean(("t", "y", "x")).values,
+            "known": found.count(("t", "y", "x")).values / (found.size // found.sizes["component"]),
         },
     )
 
@@ -86,6 +86,7 @@ def train(task: Task) -> None:
         name: int((marks != UNLABELED).any([d for d in marks.dims if d != axis]).sum())
         for name, marks in (("training", training), ("validation", validation))
     }
+    residuals = morphometry.residual_correlation(network.predict_probability(slab), validation, LITHIUM)
     known = told & np.asarray(labels != UNLABELED)
     write_json(
         task,
@@ -94,6 +95,7 @@ def train(task: Task) -> None:
             "history": network.history_,
             "metrics": network.metrics_,
             "card": network.card_,
+            "residuals": residuals.to_dict(),
             "slices": count,
             "axis": axis,
             "corrected_voxels": int(known.sum()),
@@ -179,15 +181,16 @@ def _around(image: xr.DataArray, boundaries: xr.DataArray, levels: Any) -> xr.Da
     z = image["z"]
     half = xr.DataArray(np.array([_half_level(levels, scan) for scan in range(image.sizes["t"])]), dims="t")
     bare = image.drop_vars("t", errors="ignore")
-    labels = xr.where(bare < half, CERAMIC_CELL["electrolyte_pore"], CERAMIC_CELL["electrolyte"])
+    labels = xr.full_like(bare, CERAMIC_CELL["electrolyte"], dtype=np.uint8)
+    labels = labels.where(bare >= half, CERAMIC_CELL["electrolyte_pore"])
     lithium = ((z >= planes["low collector"]) & (z < planes["low interface"])) | (
         (z >= planes["high interface"]) & (z < planes["high collector"])
     )
-    labels = xr.where(lithium, CERAMIC_CELL["electrode"], labels)
+    labels = labels.where(~lithium, CERAMIC_CELL["electrode"])
     outside = (z < planes["low collector"]) | (z >= planes["high collector"])
-    labels = xr.where(outside, CERAMIC_CELL["collector"], labels)
+    labels = labels.where(~outside, CERAMIC_CELL["collector"])
     for name in planes:
-        labels = xr.where(~np.isfinite(planes[name]), UNLABELED, labels)
+        labels = labels.where(np.isfinite(planes[name]), UNLABELED)
     labels = labels.astype(np.uint8).transpose(*image.dims).assign_coords(image.coords)
     kept = {key: image.attrs[key] for key in ("plating_side", "simulated") if key in image.attrs}
     return labels.assign_attrs(kept, phases=CERAMIC_CELL)
@@ -215,8 +218,7 @@ def judge(task: Task) -> None:
             planes = _planes(labels, boundaries, side)
             if chance is not None:
                 own = chance.isel(t=scan, z=planes)
-                sure = xr.where(own > 0.5, own, 1 - own)
-                row["confident"] = float(segmentation.confident_fraction(sure.where(np.isfinite(own))))
+                row["confident"] = float(segmentation.confident_fraction(own.where(own > 0.5, 1 - own)))
             if truth is not None:
                 told = truth.isel(t=scan, z=planes).values
                 for name, found in (("network", labels), ("Otsu", otsu)):

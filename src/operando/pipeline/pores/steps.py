@@ -18,7 +18,7 @@ from operando.pipeline.step import Step, derived_seed
 # Voxels per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were measured.
 _RATES = {"boundaries": 2e7, "network": 4e5, "otsu": 1e7, "measure": 4e6, "current": 2e7, "ceramic": 1e6}
 _SECONDS_PER_TRAINING_STEP = 0.35
-_SECONDS_PER_DOMAIN = 0.02
+_SECONDS_PER_DOMAIN = 0.0005
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 1_500_000_000
 
@@ -120,7 +120,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             name="measure",
             title="Measure the pores in lithium",
             function=measuring.measure,
-            inputs=("labels.zarr", "otsu.zarr", *ends, *chance, *moved),
+            inputs=("labels.zarr", "otsu.zarr", *ends, *chance, *moved, *(("training.json",) if model else ())),
             outputs=(*maps, *tables, *doubt),
             files=(*told, *cycled),
             parameters={
@@ -175,7 +175,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             access="scan",
             bytes_in_memory=_BASE_BYTES + 60 * scan,
             bytes_on_disk=5 * voxels // scans,
-            seconds=domains * _SECONDS_PER_DOMAIN * (10 if settings.ceramic.stiffness else 1),
+            seconds=domains * _SECONDS_PER_DOMAIN * (15 if settings.ceramic.stiffness else 1),
         ),
         Step(
             name="explain",
