@@ -1,8 +1,8 @@
 """How often a sound cell is called failed, and how often a failed one is found: ``electrochemistry.critical_current``.
 
-Voltage traces of cells under steps of rising current with alternating sign: drifting polarization, relaxation after every
-switch in either direction, white noise, a random walk, digits of the instrument. Failures are a drop of the polarization
-or a noise of several times the usual one, somewhere after the first quarter of a step.
+Voltage traces of cells under steps of rising current with alternating sign: drifting polarization, relaxation after
+every switch in either direction, white noise, a random walk, digits of the instrument. Failures are a drop of the
+polarization or a noise of several times the usual one, somewhere after the first quarter of a step.
 
     python benchmarks/bench_critical_current.py
     python benchmarks/bench_critical_current.py --traces 400

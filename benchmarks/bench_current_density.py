@@ -37,7 +37,7 @@ PAPER_S = 20 * 60
 
 
 def heights(edge: int, seed: int) -> np.ndarray:
-    """Boundaries (scan, 4, y, x) in voxels from the face of the first; the low electrode thickens, the high one thins."""
+    """Boundaries (scan, 4, y, x) in voxels from the face of the first; the low electrode thickens, the other thins."""
     random = np.random.default_rng(seed)
     x = np.arange(edge) / edge
     made = np.empty((2, 4, edge, edge), np.float32)

@@ -1,9 +1,9 @@
 """Spots where there are none, and spots that are missed: ``morphometry.hot_spots`` on maps of known truth.
 
-Null maps are smooth Gaussian fields (noise filtered by a Gaussian, cut out of a larger field, plus measurement noise) or
-measurement noise alone. A rate is the share of maps with any spot: as all of them are false there, it is the false
-discovery rate, and should not exceed 0.05. Planted spots are discs of half a tile's width to a tile's (36 um), raised by
-a number of standard deviations of the field around them. The naive Gi* beside it takes pixels for independent.
+Null maps are smooth Gaussian fields (noise filtered by a Gaussian, cut out of a larger field, plus measurement noise)
+or measurement noise alone. A rate is the share of maps with any spot: as all of them are false there, it is the false
+discovery rate, and should not exceed 0.05. Planted spots are discs of 12 and 24 um radius, raised by a number of
+standard deviations of the field around them. The naive Gi* beside it takes pixels for independent.
 
     python benchmarks/bench_hot_spots.py
     python benchmarks/bench_hot_spots.py --maps 20

@@ -115,7 +115,7 @@ def _share(p: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1000)
-    parser.add_argument("--permutations", type=int, default=99)
+    parser.add_argument("--permutations", type=int, default=39)
     parser.add_argument("--tiles", type=int, nargs="*", default=[10, 14])
     options = parser.parse_args()
     print(f"share with p <= {LEVEL}; one sigma of {LEVEL} is {np.sqrt(LEVEL * (1 - LEVEL) / options.pairs):.4f}")

@@ -220,14 +220,14 @@ def test_without_any_known_error_there_is_no_sigma():
 def test_the_stated_sigma_covers_the_error_of_the_sum():
     random = np.random.default_rng(3000)
     z = []
-    for _ in range(200):
+    for _ in range(60):
         thickness = series([[5, 9], [6, 8]]) + random.normal(scale=0.4, size=(2, 2, 4, 5))
         thickness.attrs["units"] = "um"
         current = plating_current_density(thickness, sigma_um=0.4)
         table = current_closure(current, PER_UM_H * 2e-5, plating_side="low")
         z += [value(table, "current mismatch", s) / value(table, "current mismatch", s, column="sigma")
               for s in ("low", "high")]  # fmt: skip
-    assert np.std(z) == pytest.approx(1, abs=0.12)
+    assert np.std(z) == pytest.approx(1, abs=0.2)
 
 
 def test_unknown_columns_count_with_the_mean_of_the_others_and_with_their_scatter():

@@ -62,6 +62,13 @@ def test_sharp_boundaries_between_voxels_are_found_to_a_hundredth():
     assert found.dtype == np.float32
 
 
+@pytest.mark.parametrize("levels", [(2.0, 0.1, 1.0), (3.0, 1.0, 2.0), (1.0, 0.0, 1.0), (7.0, 0.3, 1.9)])
+def test_exact_gray_values_are_told_apart(levels):
+    image, true = cell(levels=levels)
+    _, error = errors(image, true)
+    assert np.abs(error).max() < 0.01 * VOXEL
+
+
 def test_the_origin_of_z_is_that_of_the_image():
     image, true = cell(blur=1.0)
     moved = image.assign_coords(z=image["z"] + 100.0)

@@ -21,6 +21,7 @@ _BLOCK = 4
 _WINDOW = 8
 _NEAR, _FAR = 3, 12
 _CLASSES = 4
+_BINS = 128
 _SAMPLED_ROWS = 12
 _SAMPLED_BLOCKS = 400
 _SAMPLED_VALUES = 100_000
@@ -272,7 +273,9 @@ def _candidates(profiles: np.ndarray, *, where: str) -> Iterator[np.ndarray]:
     low, high = np.quantile(values, [0.001, 0.999])
     values = np.clip(values, low, high)
     classes = min(_CLASSES, np.unique(values).size)
-    bounds = threshold_multiotsu(values, classes, nbins=128) if classes > 2 else [values.mean()]
+    # A threshold is the middle of the last bin below it; the bin belongs to the lower class as a whole.
+    half_bin = 0.5 * np.ptp(values) / _BINS
+    bounds = threshold_multiotsu(values, classes, nbins=_BINS) + half_bin if classes > 2 else [values.mean()]
     groups = [values[np.digitize(values, bounds) == k] for k in range(classes)]
     centers = [float(np.median(group)) for group in groups if group.size]
     for lithium, ceramic, collector in itertools.product(centers, repeat=3):

@@ -33,9 +33,9 @@ def map_current(task: Task) -> None:
     lithium = morphometry.plating_current_density(thickness, porosity=porosity, **common)
     for density in (as_paper, lithium):
         density.attrs |= {"plating_side": cell.plating_side, "smooth_um": boundaries.attrs.get("smooth_um", 0.0)}
-    excess = spots_.excess if spots_.null == "noise" else 0.0
+    excess = spots_.excess if spots_.against == "noise" else 0.0
     spots = morphometry.hot_spots(
-        as_paper, radius_um=spots_.radius_um, fdr=spots_.fdr, null=spots_.null, excess=excess, seed=seed
+        as_paper, radius_um=spots_.radius_um, fdr=spots_.fdr, null=spots_.against, excess=excess, seed=seed
     )
     table = morphometry.spot_table(spots)
     maps = {

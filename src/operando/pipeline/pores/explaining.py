@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, read_table, write_dataset, write_table
 
 _SIDES = ("low", "high")
+_FEWEST_BLOCKS = 10
 
 
 def explain(task: Task) -> None:
@@ -29,8 +31,14 @@ def explain(task: Task) -> None:
     averaged = {name: on_tiles(values, beneath["porosity"]) for name, values in maps.items()}
     write_dataset(task, "current-tiles.zarr", xr.Dataset({name: plain(values) for name, values in averaged.items()}))
     tables = []
+    across = [beneath.sizes[dim] for dim in ("y", "x")]
+    # Blocks of 2 x 2 tiles, or single tiles where there would be too few to permute.
+    block = next((edge for edge in (2, 1) if math.prod(size // edge for size in across) >= _FEWEST_BLOCKS), None)
+    if block is None:
+        few = f"{across[0]} x {across[1]} tiles are too few to permute"
+        task.say(f"{few}: nothing is tested. Make measure.tile_um smaller")
     for name, tiles in averaged.items():
-        for scan in range(tiles.sizes["t"]):
+        for scan in range(tiles.sizes["t"] if block is not None else 0):
             response = (tiles.isel(t=scan) * current["direction"].isel(t=scan)).rename(name).drop_vars(["t", "step"])
             before = beneath.isel(t=scan).drop_vars(["t", "step"], errors="ignore")
             predictors = {
@@ -39,12 +47,13 @@ def explain(task: Task) -> None:
             found = morphometry.spatial_regression(
                 response.assign_attrs(units="mA cm-2").transpose("component", "y", "x"),
                 predictors,
+                block=block or 1,
                 permutations=task.parameters["permutations"],
                 seed=task.parameters["seed"] + scan,
             )
             found = pd.concat([found, _alone(found)], ignore_index=True)
             tables.append(found.assign(scan=scan + 1, t=float(tiles["t"][scan])))
-    write_table(task, "explained.parquet", pd.concat(tables, ignore_index=True))
+    write_table(task, "explained.parquet", pd.concat(tables, ignore_index=True) if tables else quantity_table([]))
 
 
 def _alone(found: pd.DataFrame) -> pd.DataFrame:

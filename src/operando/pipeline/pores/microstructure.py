@@ -80,8 +80,10 @@ def _porosity(
 
 def _part(solid: xr.DataArray, ends: xr.DataArray, side: str, how: Measure) -> xr.DataArray:
     """Conductivity, over that of dense ceramic, beneath one interface, whose voxels come first in every column."""
-    interface = ends.sel(component=f"{side} interface", drop=True)
-    return transport.beneath(solid, interface, depth_um=how.interface_um, direction=_BENEATH[side])
+    low, high = (ends.sel(component=f"{end} interface", drop=True) for end in ELECTRODES)
+    # Of a thin ceramic each electrode has its half.
+    depth = min(how.interface_um, float((high - low).median()) / 2)
+    return transport.beneath(solid, low if side == "low" else high, depth_um=depth, direction=_BENEATH[side])
 
 
 def _on_tiles(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic) -> xr.Dataset:
@@ -102,7 +104,13 @@ def _on_tiles(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic) ->
 
 def _factors(part: xr.DataArray, how: Measure, ceramic: Ceramic) -> xr.Dataset:
     """Effective over dense conductivity and Young's modulus of cubes of the ceramic, along x, y and z."""
-    return _flat(_factor(part, ceramic, tile_um=how.tile_um), "domain")
+    return _flat(_factor(part, ceramic, tile_um=_cube(part, how)), "domain")
+
+
+def _cube(part: xr.DataArray, how: Measure) -> tuple[float, float, float]:
+    """Edges of a sub-domain, z first: a cube, or flatter where the ceramic that is looked at is."""
+    depth = part.sizes["z"] * spacing(part)["z"]
+    return min(how.tile_um, depth), how.tile_um, how.tile_um
 
 
 def _factor(conductivity: xr.DataArray, ceramic: Ceramic, *, tile_um: float | tuple[float, float, float]) -> xr.Dataset:
@@ -130,9 +138,10 @@ def _synthetic(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic, *
     """The same of isotropic domains of the porosity and pore size that the ceramic beneath the interfaces has."""
     voxel = float(np.prod(list(spacing(next(iter(parts.values()))).values()))) ** (1 / 3)
     known = np.concatenate([part.values[np.isfinite(part.values)] for part in parts.values()])
-    edge, along = max(2, round(how.tile_um / voxel)), int(np.ceil(ceramic.synthetic_domains ** (1 / 3)))
+    cube = _cube(next(iter(parts.values())), how)
+    along = int(np.ceil(ceramic.synthetic_domains ** (1 / 3)))
     made = transport.synthetic_polycrystal(
-        (along * edge,) * 3,
+        [along * max(2, round(edge / voxel)) for edge in cube],
         voxel_size_um=voxel,
         porosity=min(float((known == 0).mean()), 0.6),
         pore_size_um=max(_pore_size(parts, voxel), 2 * voxel),
@@ -142,7 +151,7 @@ def _synthetic(parts: dict[str, xr.DataArray], how: Measure, ceramic: Ceramic, *
     )
     values = {"pore": 0.0, "grain": 1.0, "boundary": ceramic.boundary_conductivity}
     conductivity = transport.property_map(made["labels"], values)
-    flat = _flat(_factor(conductivity, ceramic, tile_um=how.tile_um), "domain")
+    flat = _flat(_factor(conductivity, ceramic, tile_um=cube), "domain")
     return flat.rename({name: f"synthetic_{name}" for name in flat.data_vars})
 
 

@@ -116,7 +116,7 @@ def _spots_method(settings: Pores) -> str:
     how = settings.hot_spots
     rate = f"at a false-discovery rate of {100 * how.fdr:g} %"
     disc = f"the mean over a disc of {how.radius_um:g} um"
-    if how.null == "field":
+    if how.against == "field":
         return f"{disc} stands out from the usual ups and downs of the map (a field of its covariance), {rate}"
     return f"{disc} differs from the rest by more than {100 * how.excess:g} % beyond its error, {rate}"
 

@@ -66,10 +66,10 @@ class HotSpots(Settings):
     """What counts as a hot or cold spot."""
 
     radius_um: float = Field(18.0, gt=0, description="radius of the neighborhood whose mean current is tested")
-    null: Literal["noise", "field"] = Field(
+    against: Literal["noise", "field"] = Field(
         "noise", description="a spot differs from the rest beyond the error; or beyond the map's usual ups and downs"
     )
-    excess: float = Field(0.25, ge=0, description="share by which a spot must differ, with null: noise")
+    excess: float = Field(0.25, ge=0, description="share by which a spot must differ, with against: noise")
     fdr: float = Field(0.05, gt=0, lt=1, description="false-discovery rate")
 
 
