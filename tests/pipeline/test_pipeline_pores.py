@@ -94,12 +94,13 @@ def test_steps_are_named_after_the_charge_before_them() -> None:
     assert names_of(np.array([2.0, -2.0, 0.001, 2.0])) == ["pristine", "plate 1", "strip 1", "rest 1", "plate 2"]
 
 
-def test_corrections_of_the_demo_are_true_and_only_in_the_pristine_low_electrode() -> None:
-    sample = ceramic_cell((48, 24, 24), steps=2, seed=3002)
+def test_corrections_of_the_demo_are_true_and_only_in_the_stripped_low_electrode() -> None:
+    sample = ceramic_cell((48, 24, 24), steps=3, seed=3002)
     told = corrections(sample)
     known = told.values != 255
     assert known.any()
-    assert not known[1].any()
+    assert known[2].any()
+    assert not known[:2].any()
     assert np.isin(told.values[known], [1, 2]).all()
     assert (told.values[known] == sample.labels.values[known]).all()
     assert not known[:, 24:].any()

@@ -34,8 +34,7 @@ def slanted_strip(size=20):
 
 
 def face_centered_spheres(size, overlap):
-    """What overlapping spheres on a face-centered cubic lattice leave free; 1 of overlap: the radius is their
-    distance."""
+    """What overlapping spheres on a face-centered cubic lattice leave free."""
     centers = (np.arange(size) + 0.5) / size
     z, y, x = np.meshgrid(centers, centers, centers, indexing="ij")
     radius = 1 / (2 * math.sqrt(2)) / (1 - overlap / 2)
@@ -159,7 +158,6 @@ def test_the_published_lattice_of_discs():
     assert expected == pytest.approx(1.35995, rel=1e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("axis", "published"), [(0, 2.0776), (1, 2.0766)])
 def test_the_published_electrode(data_folder, axis, published):
     import tifffile

@@ -167,12 +167,11 @@ def smooth_uniform(u: np.ndarray, b: np.ndarray, gz: float, gy: float, gx: float
     nz, ny, nx = u.shape[0] - 2, u.shape[1] - 2, u.shape[2] - 2
     for k in prange(1, nz + 1):
         for j in range(1, ny + 1):
+            here, there, right = u[k, j], w[k, j], b[k, j]
+            u0, u1, u2, u3 = u[k - 1, j], u[k + 1, j], u[k, j - 1], u[k, j + 1]
             for i in range(1 + (k + j + 1 + color) % 2, nx + 1, 2):
-                u[k, j, i] = w[k, j, i] * (
-                    b[k, j, i]
-                    + gz * (u[k - 1, j, i] + u[k + 1, j, i])
-                    + gy * (u[k, j - 1, i] + u[k, j + 1, i])
-                    + gx * (u[k, j, i - 1] + u[k, j, i + 1])
+                here[i] = there[i] * (
+                    right[i] + gz * (u0[i] + u1[i]) + gy * (u2[i] + u3[i]) + gx * (here[i - 1] + here[i + 1])
                 )
 
 
@@ -213,20 +212,33 @@ def apply_uniform(u: np.ndarray, out: np.ndarray, gz: float, gy: float, gx: floa
     none = gz * 0
     for k in prange(1, nz + 1):
         total = 0.0
+        low = 2 * gz if k == 1 else none
+        high = 2 * gz if k == nz else none
         for j in range(1, ny + 1):
+            # Rows of one index each, and choices instead of branches, or the compiler does one voxel at a time.
+            here, there, result = u[k, j, 1 : nx + 1], w[k, j, 1 : nx + 1], out[k, j, 1 : nx + 1]
+            u0, u1, w0, w1 = (
+                u[k - 1, j, 1 : nx + 1],
+                u[k + 1, j, 1 : nx + 1],
+                w[k - 1, j, 1 : nx + 1],
+                w[k + 1, j, 1 : nx + 1],
+            )
+            u2, u3, w2, w3 = (
+                u[k, j - 1, 1 : nx + 1],
+                u[k, j + 1, 1 : nx + 1],
+                w[k, j - 1, 1 : nx + 1],
+                w[k, j + 1, 1 : nx + 1],
+            )
+            u4, u5, w4, w5 = u[k, j, :nx], u[k, j, 2:], w[k, j, :nx], w[k, j, 2:]
+            for i in range(nx):
+                center = here[i]
+                value = (gz if w0[i] > 0 else low) * (center - u0[i]) + (gz if w1[i] > 0 else high) * (center - u1[i])
+                value += (gy if w2[i] > 0 else none) * (center - u2[i]) + (gy if w3[i] > 0 else none) * (center - u3[i])
+                value += (gx if w4[i] > 0 else none) * (center - u4[i]) + (gx if w5[i] > 0 else none) * (center - u5[i])
+                result[i] = value if there[i] > 0 else none
             row = 0.0
-            for i in range(1, nx + 1):
-                center = u[k, j, i]
-                low = 2 * gz if k == 1 else (gz if w[k - 1, j, i] > 0 else none)
-                high = 2 * gz if k == nz else (gz if w[k + 1, j, i] > 0 else none)
-                value = low * (center - u[k - 1, j, i]) + high * (center - u[k + 1, j, i])
-                value += (gy if w[k, j - 1, i] > 0 else none) * (center - u[k, j - 1, i])
-                value += (gy if w[k, j + 1, i] > 0 else none) * (center - u[k, j + 1, i])
-                value += (gx if w[k, j, i - 1] > 0 else none) * (center - u[k, j, i - 1])
-                value += (gx if w[k, j, i + 1] > 0 else none) * (center - u[k, j, i + 1])
-                value = value if w[k, j, i] > 0 else none
-                out[k, j, i] = value
-                row += np.float64(value) * np.float64(center)
+            for i in range(nx):
+                row += np.float64(result[i]) * np.float64(here[i])
             total += row
         sums[k] = total
     return sums.sum()
@@ -250,22 +262,34 @@ def restrict(
     cz, cx = coarse.shape[0] - 2, coarse.shape[2] - 2
     for kc in prange(1, cz + 1):
         coarse[kc] = 0
+        row = np.zeros(2 * cx, u.dtype)
         for k in range((kc - 1) * fz + 1, min(kc * fz, nz) + 1):
             for j in range(1, ny + 1):
-                jc = (j - 1) // fy + 1
-                for ic in range(1, cx + 1):
-                    total = u[k, j, 0] * 0
-                    for i in range((ic - 1) * fx + 1, min(ic * fx, nx) + 1):
-                        center = u[k, j, i]
-                        total += b[k, j, i] - (
-                            gz[k, j, i] * (center - u[k - 1, j, i])
-                            + gz[k + 1, j, i] * (center - u[k + 1, j, i])
-                            + gy[k, j, i] * (center - u[k, j - 1, i])
-                            + gy[k, j + 1, i] * (center - u[k, j + 1, i])
-                            + gx[k, j, i] * (center - u[k, j, i - 1])
-                            + gx[k, j, i + 1] * (center - u[k, j, i + 1])
-                        )
-                    coarse[kc, jc, ic] += total
+                here, right = u[k, j, 1 : nx + 1], b[k, j, 1 : nx + 1]
+                u0, u1, u2, u3 = (
+                    u[k - 1, j, 1 : nx + 1],
+                    u[k + 1, j, 1 : nx + 1],
+                    u[k, j - 1, 1 : nx + 1],
+                    u[k, j + 1, 1 : nx + 1],
+                )
+                g0, g1, g2, g3 = (
+                    gz[k, j, 1 : nx + 1],
+                    gz[k + 1, j, 1 : nx + 1],
+                    gy[k, j, 1 : nx + 1],
+                    gy[k, j + 1, 1 : nx + 1],
+                )
+                u4, u5, g4, g5 = u[k, j, :nx], u[k, j, 2:], gx[k, j, 1 : nx + 1], gx[k, j, 2:]
+                for i in range(nx):
+                    center = here[i]
+                    row[i] = right[i] - (
+                        g0[i] * (center - u0[i])
+                        + g1[i] * (center - u1[i])
+                        + g2[i] * (center - u2[i])
+                        + g3[i] * (center - u3[i])
+                        + g4[i] * (center - u4[i])
+                        + g5[i] * (center - u5[i])
+                    )
+                _add_row(row, coarse[kc, (j - 1) // fy + 1], cx, fx)
 
 
 @_parallel
@@ -286,22 +310,38 @@ def restrict_uniform(
     cz, cx = coarse.shape[0] - 2, coarse.shape[2] - 2
     for kc in prange(1, cz + 1):
         coarse[kc] = 0
+        row = np.zeros(2 * cx, u.dtype)
         for k in range((kc - 1) * fz + 1, min(kc * fz, nz) + 1):
             for j in range(1, ny + 1):
-                jc = (j - 1) // fy + 1
-                for ic in range(1, cx + 1):
-                    total = u[k, j, 0] * 0
-                    for i in range((ic - 1) * fx + 1, min(ic * fx, nx) + 1):
-                        weight = w[k, j, i]
-                        if weight > 0:
-                            total += (
-                                b[k, j, i]
-                                - u[k, j, i] / weight
-                                + gz * (u[k - 1, j, i] + u[k + 1, j, i])
-                                + gy * (u[k, j - 1, i] + u[k, j + 1, i])
-                                + gx * (u[k, j, i - 1] + u[k, j, i + 1])
-                            )
-                    coarse[kc, jc, ic] += total
+                here, there, right = u[k, j, 1 : nx + 1], w[k, j, 1 : nx + 1], b[k, j, 1 : nx + 1]
+                u0, u1, u2, u3 = (
+                    u[k - 1, j, 1 : nx + 1],
+                    u[k + 1, j, 1 : nx + 1],
+                    u[k, j - 1, 1 : nx + 1],
+                    u[k, j + 1, 1 : nx + 1],
+                )
+                u4, u5 = u[k, j, :nx], u[k, j, 2:]
+                for i in range(nx):
+                    value = (
+                        right[i]
+                        - here[i] / there[i]
+                        + gz * (u0[i] + u1[i])
+                        + gy * (u2[i] + u3[i])
+                        + gx * (u4[i] + u5[i])
+                    )
+                    row[i] = value if there[i] > 0 else 0
+                _add_row(row, coarse[kc, (j - 1) // fy + 1], cx, fx)
+
+
+@_serial
+def _add_row(row: np.ndarray, coarse: np.ndarray, count: int, factor: int) -> None:
+    """Add one row of voxels to a padded row of blocks; what lies beyond the row is 0."""
+    if factor == 2:
+        for i in range(count):
+            coarse[i + 1] += row[2 * i] + row[2 * i + 1]
+    else:
+        for i in range(count):
+            coarse[i + 1] += row[i]
 
 
 @_parallel
@@ -311,10 +351,11 @@ def prolong(u: np.ndarray, w: np.ndarray, coarse: np.ndarray, fz: int, fy: int, 
     for k in prange(1, nz + 1):
         kc = (k - 1) // fz + 1
         for j in range(1, ny + 1):
-            jc = (j - 1) // fy + 1
+            row = coarse[kc, (j - 1) // fy + 1]
+            shift = fx - 1
             for i in range(1, nx + 1):
-                if w[k, j, i] > 0:
-                    u[k, j, i] += coarse[kc, jc, (i - 1) // fx + 1]
+                value = row[(i + shift) >> shift]
+                u[k, j, i] += value if w[k, j, i] > 0 else value * 0
 
 
 @_parallel

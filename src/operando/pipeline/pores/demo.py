@@ -17,6 +17,8 @@ from operando.core.files import written_whole
 from operando.core.phases import CERAMIC_CELL, UNLABELED
 
 _CORRECTED = 3  # every how many slices of the training electrode somebody has corrected
+_TRAINED = 2  # strip 1, which shows more pores than lithium as it was made
+_STEPS = 300
 
 
 def write_demo(
@@ -86,7 +88,7 @@ def write_demo(
         "output": "run",
         "seed": seed,
         "inputs": {"images": "cell/image.zarr", "cycler": "cell/cycler.csv", "simulated": True},
-        "segment": {"corrections": "cell/corrections.zarr"},
+        "segment": {"corrections": "cell/corrections.zarr", "scan": _TRAINED, "steps": _STEPS},
         "truth": "cell/truth.zarr",
         "truth_current": "cell/truth-current.zarr",
     }
@@ -96,14 +98,11 @@ def write_demo(
 
 
 def corrections(sample: xr.Dataset) -> xr.DataArray:
-    """What a person would have corrected: the pristine low electrode, in one of three slices of either direction."""
+    """What a person would have corrected: the low electrode after stripping, in one of three slices normal to y."""
     truth = sample.labels
     low = truth["z"] < float(sample.boundaries_um.sel(boundary=["low interface", "high interface"]).mean())
-    seen = xr.zeros_like(truth, dtype=bool)
-    for dim in ("y", "x"):
-        seen = seen | (truth[dim].copy(data=np.arange(truth.sizes[dim]) % _CORRECTED) == 0)
-    first = xr.zeros_like(truth["t"], dtype=bool)
-    first[0] = True
+    seen = xr.DataArray(np.arange(truth.sizes["y"]) % _CORRECTED == 0, dims="y")
+    chosen = xr.DataArray(np.arange(truth.sizes["t"]) == _TRAINED, dims="t")
     lithium = truth.isin([CERAMIC_CELL["electrode"], CERAMIC_CELL["pore"]])
-    kept = seen & low & first & lithium
+    kept = seen & low & chosen & lithium
     return truth.where(kept, UNLABELED).astype(np.uint8).transpose(*truth.dims).assign_attrs(truth.attrs)

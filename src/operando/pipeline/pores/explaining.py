@@ -153,11 +153,24 @@ def summary_tables(folder: Any) -> dict[str, list[dict[str, Any]]]:
             for (scan, side), rows in closing.groupby(["scan", "component"])
             if side in _SIDES
         ]
-    tests = ledger[ledger["quantity"] == "p-value"]
-    if len(tests):
-        tables["does the ceramic explain the current? (p-values, whole blocks permuted)"] = [
-            {"step": names.get(scan, str(scan)), **dict(zip(rows["component"], rows["value"], strict=True))}
-            for scan, rows in tests.groupby("scan")
+    responses = ledger["component"].str.split("~", n=1)
+    tests = ledger.assign(response=responses.str[0], of=responses.str[-1])
+    for response, rows in tests[tests["quantity"] == "effect alone"].groupby("response", sort=False):
+        own = tests[tests["response"] == response]
+        tables[f"{response}: change per standard deviation of the ceramic beneath (%), and p-values"] = [
+            {
+                "step": names.get(scan, str(scan)),
+                **{
+                    key: value
+                    for name in dict.fromkeys(rows["of"])
+                    for key, value in (
+                        (name, _of(own, scan, name, "effect alone")),
+                        (f"p ({name})", _of(own, scan, name, "pearson p-value")),
+                    )
+                },
+                "p (all together)": _of(own, scan, "all", "p-value"),
+            }
+            for scan in sorted(rows["scan"].unique())
         ]
     return tables
 
@@ -176,3 +189,7 @@ def _cells(rows: pd.DataFrame, side: str) -> dict[str, float]:
 def _value(rows: pd.DataFrame, quantity: str) -> float:
     found = rows.loc[rows["quantity"] == quantity, "value"]
     return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def _of(rows: pd.DataFrame, scan: int, name: str, quantity: str) -> float:
+    return _value(rows[(rows["scan"] == scan) & (rows["of"] == name)], quantity)

@@ -19,6 +19,7 @@ from operando.pipeline.storage import read_image, read_json, write_image, write_
 ELECTRODES = ("low", "high")
 LITHIUM = PhaseScheme({name: CERAMIC_CELL[name] for name in ("electrode", "pore")})
 """What is told apart within an electrode."""
+_LEARNING_RATES = {"dixit2020": 2e-3, "small": 4e-3}  # docs/pore-segmentation.md
 _PLACE = ("electrode", "z_start")  # of a slab in its cell
 
 
@@ -73,7 +74,8 @@ def train(task: Task) -> None:
     network = segmentation.NetworkSegmenter(
         LITHIUM,
         network=settings.network,
-        training=learn.TrainingSettings(steps=settings.steps),
+        planes="zx" if axis == "y" else "zy",
+        training=learn.TrainingSettings(steps=settings.steps, learning_rate=_LEARNING_RATES[settings.network]),
         windows=max(settings.training_slices, 1),
         block=(settings.block,) * 3,
         seed=seed,
@@ -119,8 +121,10 @@ def _corrected_sections(labels: xr.DataArray, told: np.ndarray) -> xr.DataArray:
 
 def _slices(labels: xr.DataArray, settings: Segment, *, seed: int) -> tuple[xr.DataArray, xr.DataArray, str]:
     """Training and validation slices, of the number asked for or, where there are fewer, in the same proportion."""
-    axis = max(("y", "x"), key=lambda dim: labels.sizes[dim])
-    labeled = int((labels != UNLABELED).any([dim for dim in labels.dims if dim != axis]).sum())
+    counts = {dim: int((labels != UNLABELED).any([d for d in labels.dims if d != dim]).sum()) for dim in ("y", "x")}
+    # Sections that somebody corrected are normal to the axis along which the fewest are labeled.
+    axis = min(counts, key=lambda dim: (counts[dim] / labels.sizes[dim], -labels.sizes[dim]))
+    labeled = counts[axis]
     asked = settings.training_slices + settings.validation_slices
     gap = min(8, labels.sizes[axis] // 16)
     room = min(asked, labeled - gap)
