@@ -43,6 +43,7 @@ real: $(VENV)/.ready
 	for recipe in cylindrical-cell micrograph cell-21700; do $(BIN)/operando run examples/$$recipe.yaml || exit 1; done
 
 benchmarks: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[benchmarks]'
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -305,6 +305,8 @@ def porosity_distributions(
         if name:
             axes[0, column].set_title(electrode_title(name), loc="left", fontweight="bold")
         axes[-1, column].set_xlabel(label or wording.array_label(values, default="Porosity of a tile"))
+    # Shared: of the histograms alone, since a narrow mode (tiles without any pore) would flatten everything else.
+    axes[0, 0].set_ylim(0, 1.25 * max(patch.get_xy()[:, 1].max() for ax in axes.flat for patch in ax.patches))
     for ax in axes[:, 0]:
         ax.set_yticks([])
     figure.supylabel("Probability density", fontsize=8)

@@ -28,7 +28,10 @@ class Cell(Settings):
 class Boundaries(Settings):
     """Where lithium ends, from gray profiles along z."""
 
-    smooth_um: float = Field(6.0, ge=0, description="sigma of the lateral smoothing before the profiles are read")
+    smooth_um: float = Field(6.0, ge=0, description="sigma of the lateral smoothing of the boundaries")
+    fixed_ceramic: bool = Field(
+        True, description="the ceramic does not move: its interface is the median over the scans, which must be aligned"
+    )
 
 
 class Segment(Settings):
