@@ -112,6 +112,12 @@ def _flags(shown: Shown) -> Iterator[str]:
         yield f"{infinite} tiles of ceramic conduct nothing: their tortuosity factor is infinite and enters no mean."
 
 
+def _ceramic_method(settings: Pores) -> str:
+    if not settings.boundaries.fixed_ceramic:
+        return ""
+    return "The interfaces are the median over the scans, since the ceramic does not move. "
+
+
 def _spots_method(settings: Pores) -> str:
     how = settings.hot_spots
     rate = f"at a false-discovery rate of {100 * how.fdr:g} %"
@@ -125,7 +131,8 @@ def _methods(shown: Shown) -> Iterator[str]:
     settings, how = shown.settings, shown.settings.measure
     yield (
         "Boundaries: in every column, the half level between the gray of steel, lithium and ceramic; maps are "
-        f"smoothed by {settings.boundaries.smooth_um:g} um. Thickness is the distance of collector and ceramic."
+        f"smoothed by {settings.boundaries.smooth_um:g} um. {_ceramic_method(settings)}Thickness is the distance of "
+        "collector and ceramic."
     )
     if settings.segment.method == "network":
         yield (
