@@ -19,6 +19,8 @@ from operando.pipeline.pores.settings import Cell, HotSpots
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, write_dataset, write_table
 
+_ERROR_LENGTH_UM = 15.0  # over which the error of a boundary beyond noise is alike (docs/quantities/current-density.md)
+
 
 def map_current(task: Task) -> None:
     """Maps of the current density from the thickness of the lithium, with and without its pores."""
@@ -33,10 +35,7 @@ def map_current(task: Task) -> None:
     lithium = morphometry.plating_current_density(thickness, porosity=porosity, **common)
     for density in (as_paper, lithium):
         density.attrs |= {"plating_side": cell.plating_side, "smooth_um": boundaries.attrs.get("smooth_um", 0.0)}
-    excess = spots_.excess if spots_.against == "noise" else 0.0
-    spots = morphometry.hot_spots(
-        as_paper, radius_um=spots_.radius_um, fdr=spots_.fdr, null=spots_.against, excess=excess, seed=seed
-    )
+    spots = _spots(thickness, sigma, cell, spots_, task.parameters["sigma_voxels"], seed=seed)
     table = morphometry.spot_table(spots)
     maps = {
         "current_density": plain(as_paper),
@@ -58,6 +57,25 @@ def map_current(task: Task) -> None:
     write_table(task, "current.parquet", pd.concat(tables, ignore_index=True))
     write_table(task, "record.parquet", cycle.record)
     write_table(task, "critical.parquet", _critical(cycle, cell, columns))
+
+
+def _spots(
+    thickness: xr.DataArray, sigma: xr.DataArray, cell: Cell, how: HotSpots, sigma_voxels: float, *, seed: int
+) -> xr.Dataset:
+    """Hot and cold spots; a boundary is off by more than noise, alike over some distance."""
+    beyond = sigma_voxels * spacing(thickness)["y"]
+    density = morphometry.plating_current_density(
+        thickness, molar_volume_cm3_mol=cell.molar_volume_cm3_mol, sigma_um=(sigma**2 + beyond**2) ** 0.5
+    )
+    return morphometry.hot_spots(
+        density,
+        radius_um=how.radius_um,
+        fdr=how.fdr,
+        null=how.against,
+        excess=how.excess if how.against == "noise" else 0.0,
+        error_length_um=_ERROR_LENGTH_UM,
+        seed=seed,
+    )
 
 
 def _evened(columns: xr.DataArray, radius_um: float) -> xr.DataArray:

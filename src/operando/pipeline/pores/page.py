@@ -113,9 +113,9 @@ def _flags(shown: Shown) -> Iterator[str]:
 
 
 def _ceramic_method(settings: Pores) -> str:
-    if not settings.boundaries.fixed_ceramic:
+    if not settings.boundaries.rigid_ceramic:
         return ""
-    return "The interfaces are the median over the scans, since the ceramic does not move. "
+    return "The interfaces are the same in all scans (medians), since the ceramic does not move. "
 
 
 def _spots_method(settings: Pores) -> str:

@@ -26,9 +26,9 @@ _PLACE = ("electrode", "z_start")  # of a slab in its cell
 def find_boundaries(task: Task) -> None:
     """Height of the four boundaries of every scan, from gray profiles along z."""
     image = read_image(task, task.step.inputs[0])
-    found = morphometry.boundaries_from_profiles(image, smooth_um=task.parameters["smooth_um"])
-    if task.parameters["fixed_ceramic"]:
-        found = _with_fixed_ceramic(found)
+    found = morphometry.boundaries_from_profiles(
+        image, smooth_um=task.parameters["smooth_um"], rigid_ceramic=task.parameters["rigid_ceramic"]
+    )
     sigma = found.coords["sigma"]
     levels = json.loads(found.attrs.pop("levels"))
     write_image(task, "boundaries.zarr", found.drop_vars("sigma"), labels=False)
@@ -37,6 +37,7 @@ def find_boundaries(task: Task) -> None:
         "boundaries.json",
         {
             "levels": levels,
+            "rigid_ceramic": bool(found.attrs["rigid_ceramic"]),
             "sigma_um": sigma.transpose("t", "component").values,
             "component": sigma["component"].values,
             "known": found.count(("t", "y", "x")).values / (found.size // found.sizes["component"]),
@@ -44,20 +45,14 @@ def find_boundaries(task: Task) -> None:
     )
 
 
-def _with_fixed_ceramic(found: xr.DataArray) -> xr.DataArray:
-    """The same interfaces in all scans: a pore or crack that opens at the ceramic's surface does not move it."""
-    interface = found["component"].isin(["low interface", "high interface"])
-    # The median of n scans is about as sure as the mean of two thirds of them.
-    sure = np.sqrt(max(2 / 3 * found.sizes["t"], 1))
-    sigma = found.coords["sigma"].where(~interface, found.coords["sigma"].mean("t") / sure)
-    return found.where(~interface, found.median("t")).transpose(*found.dims).assign_coords(sigma=sigma)
-
-
 def boundaries_of(task: Task) -> xr.DataArray:
     """The boundaries with their sigma."""
     boundaries = read_image(task, "boundaries.zarr").load()
-    sigma = np.array(read_json(task.path("boundaries.json"))["sigma_um"], dtype=float)
-    return boundaries.assign_coords(sigma=(("t", "component"), sigma))
+    known = read_json(task.path("boundaries.json"))
+    sigma = np.array(known["sigma_um"], dtype=float)
+    return boundaries.assign_coords(sigma=(("t", "component"), sigma)).assign_attrs(
+        rigid_ceramic=known["rigid_ceramic"]
+    )
 
 
 def train(task: Task) -> None:

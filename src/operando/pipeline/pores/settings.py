@@ -29,8 +29,11 @@ class Boundaries(Settings):
     """Where lithium ends, from gray profiles along z."""
 
     smooth_um: float = Field(6.0, ge=0, description="sigma of the lateral smoothing of the boundaries")
-    fixed_ceramic: bool = Field(
-        True, description="the ceramic does not move: its interface is the median over the scans, which must be aligned"
+    rigid_ceramic: bool = Field(
+        True, description="the ceramic does not move: one interface for all scans, which must be aligned"
+    )
+    sigma_voxels: float = Field(
+        0.075, ge=0, description="smooth error of a thickness beyond noise, one sigma, for the test of hot spots"
     )
 
 

@@ -45,7 +45,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             function=segmenting.find_boundaries,
             inputs=(image,),
             outputs=ends,
-            parameters=settings.boundaries.model_dump(),
+            parameters=settings.boundaries.model_dump(include={"smooth_um", "rigid_ceramic"}),
             access="scan",
             bytes_in_memory=_BASE_BYTES + 8 * scan,
             bytes_on_disk=16 * plane * scans,
@@ -147,6 +147,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             parameters={
                 **timed,
                 "hot_spots": settings.hot_spots.model_dump(),
+                "sigma_voxels": settings.boundaries.sigma_voxels,
                 "seed": derived_seed(settings.seed, "spots"),
             },
             access="whole",
