@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import spsolve
 
 import operando
-from operando.core.errors import AxesError, InputError, UnitsError
+from operando.core.errors import AxesError, InputError, RunError, UnitsError
 from operando.transport import (
     conduction,
     conduction_rows,
@@ -264,6 +264,20 @@ def test_the_solver_stops_within_its_tolerance_of_the_converged_answer(name, k):
     for tolerance in (1e-3, 1e-4):
         found = effective_conductivity(k, 0, tolerance=tolerance)
         assert -1e-5 < found / converged - 1 < 1.5 * tolerance, name
+
+
+def test_a_solver_that_does_not_arrive_says_so(monkeypatch):
+    from operando.transport import multigrid
+
+    monkeypatch.setattr(multigrid, "_MOST_ITERATIONS", 5)
+    with pytest.raises(RunError, match=r"within 1e-07, and after 5 steps .*float64"):
+        tortuosity_factor(blobs((40,) * 3, 0.2, sigma=1.5), 0, tolerance=1e-7)
+
+
+def test_conductivities_too_far_apart_for_32_bits_are_solved_in_64():
+    k = np.ones((6, 5, 4))
+    k[2] = 1e-60
+    assert effective_conductivity(k, 0) == pytest.approx(6e-60, rel=1e-4)
 
 
 def test_unequal_voxel_edges_are_respected():

@@ -108,6 +108,25 @@ def test_large_sub_domains_are_solved_like_small_ones(monkeypatch):
     xr.testing.assert_allclose(small, large, rtol=1e-4)
 
 
+def test_a_sub_domain_of_extreme_contrast_is_solved():
+    k = np.where(np.random.default_rng(0).random((12, 12, 12)) < 0.3, 1.0, 1e-9)
+    found = local_tortuosity(operando.labeled_image(k, voxel_size_um=3.0), tile_um=36.0, tolerance=1e-4)
+    expected = effective_conductivity(k, 0, tolerance=1e-6, dtype="float64")
+    assert float(found.effective_conductivity[0, 0]) == pytest.approx(expected, rel=2e-3)
+
+
+def test_what_one_thread_gives_up_is_solved_like_a_large_volume(monkeypatch):
+    from operando.transport import box_kernels
+
+    def give_up(k, starts, size, order, edges, tolerance, effective, mean, fraction):
+        effective[:] = -1
+
+    image = operando.labeled_image(ceramic((12, 12, 24), porosity=0.3), voxel_size_um=3.0)
+    expected = local_tortuosity(image, tolerance=1e-6)
+    monkeypatch.setattr(box_kernels, "solve_boxes", give_up)
+    xr.testing.assert_allclose(local_tortuosity(image, tolerance=1e-6), expected, rtol=1e-4)
+
+
 def test_a_map_knows_dead_ends_missing_voxels_and_the_paper():
     values = np.ones((6, 4, 8), dtype=np.uint8)
     values[3, :, :4] = 0

@@ -32,7 +32,10 @@ def solve_boxes(
     mean: np.ndarray,
     fraction: np.ndarray,
 ) -> None:
-    """Effective and mean conductivity and conducting fraction of boxes of one size; NaN where any voxel is NaN."""
+    """Effective and mean conductivity and conducting fraction of boxes of one size.
+
+    NaN where any voxel is NaN; a negative conductivity where the steps did not suffice.
+    """
     for box in prange(starts.shape[0]):
         effective[box], mean[box], fraction[box] = _solve_box(k, starts[box], size, order, edges, tolerance)
 
@@ -138,6 +141,8 @@ def _conductance(k: np.ndarray, a0: float, a1: float, a2: float, tolerance: floa
             for b in range(1, n1 + 1):
                 for c in range(1, n2 + 1):
                     p[a, b, c] = w[a, b, c] * r[a, b, c] + product / before * p[a, b, c]
+    else:
+        return -1.0
     return energy
 
 

@@ -294,13 +294,15 @@ def solve_tiles(
         with multigrid.alone:
             solve_boxes(slab, starts, np.array(size), order, np.array(edges), tolerance, effective, mean, fraction)
     else:
-        for box, (z, y, x) in enumerate(starts):
-            part = slab[z : z + size[0], y : y + size[1], x : x + size[2]]
-            if np.isnan(part).any():
-                effective[box] = mean[box] = fraction[box] = np.nan
-                continue
-            binary = np.all((part == 0) | (part == 1))
-            solved = Potential(part.astype(bool) if binary else part, edges, axis, tolerance=tolerance, dtype="float32")
-            effective[box], mean[box] = solved.effective, solved.mean_conductivity
-            fraction[box] = np.count_nonzero(part) / part.size
+        effective[:] = -1
+    for box in np.flatnonzero(effective < 0):
+        z, y, x = starts[box]
+        part = slab[z : z + size[0], y : y + size[1], x : x + size[2]]
+        if np.isnan(part).any():
+            effective[box] = mean[box] = fraction[box] = np.nan
+            continue
+        binary = np.all((part == 0) | (part == 1))
+        solved = Potential(part.astype(bool) if binary else part, edges, axis, tolerance=tolerance, dtype="float32")
+        effective[box], mean[box] = solved.effective, solved.mean_conductivity
+        fraction[box] = np.count_nonzero(part) / part.size
     return effective.reshape(counts), mean.reshape(counts), fraction.reshape(counts)

@@ -60,7 +60,7 @@ def microstructure_factor(
 
     as in Dixit 2020 (Fig. 4d), where it is compared with that of isotropic synthetic domains of the same porosity, pore
     size and grain size (:func:`synthetic_polycrystal`). A dense sub-domain has 1, one that does not conduct through
-    0. A sub-domain is conducted through between insulated sides and pulled with free sides
+    0. A sub-domain is conducted through between insulated sides and stretched between plates
     (:func:`effective_stiffness`); the smaller it is, the more of what carries it is cut off at its sides. Holds one
     row of sub-domains at a time.
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from operando.core.errors import RunError
+
 # Solving uses every core anyway, and numba's plain thread pool must not be entered from two threads at a time.
 alone = threading.RLock()
 _DIRECT = 128
@@ -199,8 +201,13 @@ class Conductor:
             energy -= drops[iteration]
             iteration += 1
             error = float(kernels.remaining(drops[:iteration])) / max(energy, np.finfo(float).tiny)
-            if error < tolerance or iteration == _MOST_ITERATIONS:
+            if error < tolerance:
                 break
+            if iteration == _MOST_ITERATIONS:
+                raise RunError(
+                    f"conduction: the solver should be within {tolerance:g}, and after {iteration} steps its error is "
+                    f"estimated as {error:.1e}. Use dtype='float64' or a larger tolerance, or a smaller contrast."
+                )
         size = sum(array.nbytes for array in (x, r, p, z)) + self.nbytes()
         return Solution(x, energy * self.scale, error, iteration, size / np.prod(level.shape))
 

@@ -63,6 +63,9 @@ class Potential:
         else:
             padded *= through
             largest = float(padded.max())
+            smallest = float(np.min(padded, initial=largest, where=through))
+            # Conductances of a smaller ratio than this would vanish in 32 bits.
+            dtype = np.float64 if smallest < 1e-30 * largest else dtype
             padded = (padded / largest).astype(dtype)
         del state, through
         edge = (ordered[0], ordered[1], ordered[2])
@@ -92,6 +95,13 @@ def solve_potential(k: Any, axis: int | str, *, tolerance: float, dtype: Any) ->
     Returns
     -------
     Potential
+
+    Raises
+    ------
+    InputError, AxesError, UnitsError
+        Where the volume, the axis, its edges or an option cannot be used.
+    RunError
+        Where the solver does not come within the tolerance.
     """
     if not tolerance > 0:
         raise InputError(f"conduction: the tolerance must be positive, got {tolerance!r}. Use 1e-4 or so.")

@@ -75,7 +75,7 @@ class HotSpots(Settings):
     against: Literal["noise", "field"] = Field(
         "noise", description="a spot differs from the rest beyond the error; or beyond the map's usual ups and downs"
     )
-    excess: float = Field(0.25, ge=0, description="share by which a spot must differ, with against: noise")
+    excess: float = Field(0.1, ge=0, description="share by which a spot must differ, with against: noise")
     fdr: float = Field(0.05, gt=0, lt=1, description="false-discovery rate")
 
 
