@@ -94,6 +94,19 @@ def test_what_a_map_measured_exactly_shows_is_a_spot_of_the_noise_null_only():
     assert "standard uncertainty" in spots.attrs["tested"]
 
 
+def test_a_spot_of_less_than_the_asked_excess_is_none():
+    values = noise()
+    values[20:28, 40:48] += 0.5
+    measured = image(values).assign_coords(sigma=0.1)
+    assert hot_spots(measured, null="noise", excess=0.25, **DISC)["spot"].values[24, 44] == 1
+    assert not hot_spots(measured, null="noise", excess=0.6, **DISC)["spot"].any()
+
+
+def test_an_excess_belongs_to_the_noise_null():
+    with pytest.raises(InputError, match="excess must be a share of at least 0 and belongs to null='noise'"):
+        hot_spots(image(noise()), excess=0.1, **DISC)
+
+
 def test_noise_against_its_own_sigma_is_no_spot():
     rates = []
     for k in range(3000, 3012):

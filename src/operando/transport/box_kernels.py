@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit, prange
 
-from operando.transport.kernels import flood, remaining
+from operando.transport.kernels import flood, needed, remaining
 
 F = TypeVar("F", bound=Callable[..., Any])
 _parallel: Callable[[F], F] = njit(parallel=True, cache=True, nogil=True)
@@ -47,7 +47,7 @@ def _solve_box(
     n0, n1, n2 = size[order[0]], size[order[1]], size[order[2]]
     values = np.zeros((n0 + 2, n1 + 2, n2 + 2))
     state = np.zeros((n0 + 2, n1 + 2, n2 + 2), np.uint8)
-    at, total, conducting, largest = np.zeros(3, np.int64), 0.0, 0, 0.0
+    at, total, conducting, largest, smallest = np.zeros(3, np.int64), 0.0, 0, 0.0, np.inf
     for a in range(n0):
         for b in range(n1):
             for c in range(n2):
@@ -59,6 +59,7 @@ def _solve_box(
                 total += value
                 largest = max(largest, value)
                 if value > 0:
+                    smallest = min(smallest, value)
                     state[a + 1, b + 1, c + 1] = 1
                     conducting += 1
     count = n0 * n1 * n2
@@ -75,6 +76,7 @@ def _solve_box(
                     values[a, b, c] = 0
     if solved == 0:
         return 0.0, total / count, conducting / count
+    tolerance = needed(tolerance, smallest / largest)
     d0, d1, d2 = edges[order[0]], edges[order[1]], edges[order[2]]
     conductance = _conductance(values, d1 * d2 / d0, d0 * d2 / d1, d0 * d1 / d2, tolerance)
     return largest * conductance * n0 * d0 / (n1 * d1 * n2 * d2), total / count, conducting / count

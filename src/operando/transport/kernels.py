@@ -47,6 +47,16 @@ def remaining(drops: np.ndarray) -> float:
 
 
 @_serial
+def needed(tolerance: float, contrast: float) -> float:
+    """The tolerance to ask for, where the least conductivity is so small a share of the largest.
+
+    Where no path of the better conductor goes through, the energy falls in steps, with pauses that look like the end:
+    they are as much shallower as the conductor is worse.
+    """
+    return tolerance * min(1.0, max(contrast, 1e-12) * 1e4)
+
+
+@_serial
 def flood(state: np.ndarray, planes: int, start: int, mark: int) -> None:
     """Set ``state`` from ``start`` to ``mark`` in all that hangs together by faces with the given plane of axis 0."""
     flat = state.reshape(-1)

@@ -63,9 +63,10 @@ class Potential:
         else:
             padded *= through
             largest = float(padded.max())
-            smallest = float(np.min(padded, initial=largest, where=through))
-            # Conductances of a smaller ratio than this would vanish in 32 bits.
-            dtype = np.float64 if smallest < 1e-30 * largest else dtype
+            contrast = float(np.min(padded, initial=largest, where=through)) / largest
+            # The energy falls by the contrast: 32 bits would lose what is left.
+            dtype = np.float64 if contrast < 1e-4 else dtype
+            tolerance = float(kernels.needed(tolerance, contrast))
             padded = (padded / largest).astype(dtype)
         del state, through
         edge = (ordered[0], ordered[1], ordered[2])
