@@ -227,4 +227,6 @@ CELL = PhaseScheme({"electrolyte": 0, "electrode": 1, "deposited": 2, "dendrite"
 """The phases of a lithium | electrolyte | lithium cell under cycling (Huang 2023)."""
 
 CERAMIC_CELL = PhaseScheme({"electrolyte": 0, "electrode": 1, "pore": 2, "collector": 3, "electrolyte_pore": 4})
-"""The phases of a lithium | ceramic | lithium cell (Dixit 2020): ``pore`` is in lithium, ``electrolyte_pore`` in ceramic."""
+"""The phases of a lithium | ceramic | lithium cell (Dixit 2020).
+
+``pore`` is in the lithium, ``electrolyte_pore`` in the ceramic."""

@@ -175,8 +175,8 @@ def position_of(volume: Any, axis: int | str) -> int:
         if axis not in dims:
             raise AxesError(f"conduction: the axis must be a dim of the volume, got {axis!r}. {nearest(axis, dims)}")
         return dims.index(axis)
-    if not -len(dims) <= axis < len(dims):
-        raise AxesError(f"conduction: the axis must be from 0 to {len(dims) - 1}, got {axis}. Use one of {dims}.")
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -len(dims) <= axis < len(dims):
+        raise AxesError(f"conduction: the axis must be from 0 to {len(dims) - 1}, got {axis!r}. Use one of {dims}.")
     return int(axis) % len(dims)
 
 

@@ -81,8 +81,9 @@ def the_ceramic(shown: Shown) -> report.Section:
             simulated=shown.simulated,
         )
         caption = (
-            f"Current through the ceramic at the strongest spot of step {shown.names[scan]}, solved on the labels with "
-            "the same potential at every point of an interface (Dixit 2020, Fig. S3). The bar marks the spot."
+            f"Current through the ceramic at the strongest spot of step {shown.names[scan + 1]}, solved on the labels "
+            "of the scan before it with the same potential at every point of an interface (Dixit 2020, Fig. S3). The "
+            "bar marks the spot."
         )
         items.append(book.figure("flux", figure, caption))
     return report.Section("The ceramic beneath", "What the electrolyte lets pass, and how stiff it is.", items)

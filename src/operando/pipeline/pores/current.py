@@ -48,7 +48,7 @@ def map_current(task: Task) -> None:
     steps = lithium.sizes["t"]
     tracks = morphometry.track_spots(spots, seed=seed) if steps > 1 else pd.DataFrame({"component": [], "relation": []})
     write_table(task, "tracks.parquet", tracks)
-    rows = _thickness_rows(thickness, sigma) + _spot_rows(table, cycle)
+    rows = _thickness_rows(thickness, boundaries, task.parameters["sigma_voxels"]) + _spot_rows(table, cycle)
     tables = [quantity_table(rows)]
     if np.isfinite(cycle.charge_mah[1:]).all() and cycle.hours is not None:
         doubt = read_dataset(task.path("doubt.zarr"))["whole"]
@@ -89,11 +89,22 @@ def _evened(columns: xr.DataArray, radius_um: float) -> xr.DataArray:
     return columns.copy(data=np.clip(summed / np.maximum(weight, 1e-6), 0, 0.999))
 
 
-def _thickness_rows(thickness: xr.DataArray, sigma: xr.DataArray) -> list[dict[str, Any]]:
+def _thickness_rows(thickness: xr.DataArray, boundaries: xr.DataArray, sigma_voxels: float) -> list[dict[str, Any]]:
     """Mean thickness of both electrodes; sigma is that of columns, not of a gray level that all of them share."""
     mean = thickness.mean(("y", "x")).assign_attrs(units="um")
     n = thickness.count(("y", "x"))
-    return rows_from_array(mean, quantity="thickness", sigma=sigma / np.sqrt(n), n=n, method="gray profiles")
+    # Of a thickness itself, not of its change: the noise of an interface that is one for all scans is in it.
+    sigma = morphometry.thickness_sigma(boundaries.assign_attrs(rigid_ceramic=False))
+    variance = 0.0
+    step = spacing(thickness)
+    for error, length in (
+        (sigma, float(boundaries.attrs.get("smooth_um", 0.0))),
+        (sigma_voxels * step["y"], _ERROR_LENGTH_UM),
+    ):
+        # A Gaussian filter makes as many columns one as lie in 4 pi of its variance.
+        alike = max(1.0, 4 * np.pi * length**2 / (step["y"] * step["x"]))
+        variance = variance + error**2 * np.minimum(alike, n) / n
+    return rows_from_array(mean, quantity="thickness", sigma=variance**0.5, n=n, method="gray profiles")
 
 
 def _spot_rows(table: pd.DataFrame, cycle: Cycle) -> list[dict[str, Any]]:
@@ -159,6 +170,8 @@ def _with_doubt(
             ):
                 rows = here & (table["quantity"] == quantity)
                 table.loc[rows, "sigma"] = np.hypot(table.loc[rows, "sigma"].fillna(0.0), extra * scale)
+        together = (table["scan"] == scan) & (table["quantity"] == "electrode imbalance")
+        table.loc[together, "sigma"] = np.hypot(table.loc[together, "sigma"].fillna(0.0), np.hypot(*both.values))
     return table
 
 

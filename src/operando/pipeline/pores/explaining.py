@@ -14,6 +14,7 @@ from operando.core.axes import voxel_volume
 from operando.core.phases import CERAMIC_CELL
 from operando.core.quantities import interval, quantity_table
 from operando.pipeline.pores.measuring import cycle_in, plain
+from operando.pipeline.scans.inputs import times
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, read_table, write_dataset, write_table
 
@@ -81,6 +82,10 @@ def account(task: Task) -> None:
     names = ("porosity-labels", "current", "critical", "microstructure", "explained")
     tables = [_lithium(task, labels), *(read_table(task.path(f"{name}.parquet")) for name in names)]
     ledger = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    # Maps of the current count hours with current; in the ledger a scan has one time, that of the scan.
+    clock = times(labels)
+    scanned = ledger["scan"] >= 0
+    ledger.loc[scanned, "t"] = np.nan if clock is None else clock[ledger.loc[scanned, "scan"]]
     write_table(task, "ledger.parquet", ledger)
     write_table(task, "ledger.csv", interval(ledger))
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from operando import morphometry, transport
 from operando.core.axes import spacing
-from operando.core.phases import CERAMIC_CELL
+from operando.core.phases import CERAMIC_CELL, UNLABELED
 from operando.core.quantities import quantity_table, rows_from_array
 from operando.pipeline.pores.cycle import Cycle
 from operando.pipeline.pores.measuring import IN_CERAMIC, cycle_in, plain
@@ -38,7 +38,7 @@ def analyze(task: Task) -> None:
         # One scan at a time is in memory.
         now, ends = labels.isel(t=scan).load(), boundaries.isel(t=scan)
         # Lithium above an uneven interface is no obstacle: only pores of the ceramic are.
-        solid = (now != CERAMIC_CELL["electrolyte_pore"]).astype(np.float32).drop_attrs()
+        solid = (now != CERAMIC_CELL["electrolyte_pore"]).astype(np.float32).where(now != UNLABELED).drop_attrs()
         solid = solid.assign_coords({dim: now[dim] for dim in ("z", "y", "x")})
         parts = {side: _part(solid, ends, side, how) for side in ELECTRODES}
         tiles.append(_on_tiles(parts, how, ceramic))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from operando import report
 from operando.core.axes import SPACE
 from operando.core.provenance import versions
@@ -107,7 +109,7 @@ def _flags(shown: Shown) -> Iterator[str]:
         yield "Pores were told apart by a threshold alone, which shows no trend where contrast is low."
     elif shown.settings.segment.model is None and shown.settings.segment.corrections is None:
         yield "Nobody corrected the edges that the network was trained on: it repeats their faults."
-    infinite = int(shown.beneath["dead"].sum()) if "dead" in shown.beneath else 0
+    infinite = int(np.isinf(shown.beneath["tortuosity"]).sum())
     if infinite:
         yield f"{infinite} tiles of ceramic conduct nothing: their tortuosity factor is infinite and enters no mean."
 

@@ -40,9 +40,9 @@ class Boundaries(Settings):
 class Segment(Settings):
     """How lithium and its pores are told apart."""
 
-    method: Literal["network", "otsu"] = Field("network", description="U-Net; or Otsu, the baseline alone")
+    method: Literal["network", "otsu"] = Field("network", description="network: a U-Net; otsu: the baseline alone")
     network: Literal["dixit2020", "small"] = Field(
-        "dixit2020", description="U-Net with the resnet34 encoder of the paper, or a small residual U-Net"
+        "dixit2020", description="dixit2020: U-Net with the resnet34 encoder of the paper; small: a residual U-Net"
     )
     model: str | None = Field(None, description="a trained network to use; null trains one")
     corrections: str | None = Field(
@@ -73,7 +73,7 @@ class HotSpots(Settings):
 
     radius_um: float = Field(18.0, gt=0, description="radius of the neighborhood whose mean current is tested")
     against: Literal["noise", "field"] = Field(
-        "noise", description="a spot differs from the rest beyond the error; or beyond the map's usual ups and downs"
+        "noise", description="noise: a spot differs beyond the error; field: beyond the map's usual ups and downs"
     )
     excess: float = Field(0.1, ge=0, description="share by which a spot must differ, with against: noise")
     fdr: float = Field(0.05, gt=0, lt=1, description="false-discovery rate")

@@ -19,6 +19,7 @@ from operando.pipeline.step import Step, derived_seed
 _RATES = {"boundaries": 2e7, "network": 4e5, "otsu": 1e7, "measure": 4e6, "current": 2e7, "ceramic": 1e6}
 _SECONDS_PER_TRAINING_STEP = 0.35
 _SECONDS_PER_DOMAIN = 0.0005
+_SECONDS_PER_REGRESSION = 12  # of two maps of 144 tiles on three predictors, 999 permutations
 _BASE_BYTES = 500_000_000  # Python with torch
 _NETWORK_BYTES = 1_500_000_000
 
@@ -158,6 +159,8 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
     ]
     step = spacing(series)
     domains = scans * scan * step["z"] * step["y"] * step["x"] / how.tile_um**3
+    tiles, permutations = plane * step["y"] * step["x"] / how.tile_um**2, settings.explain.permutations
+    regressions = (scans - 1) * (1 if settings.truth_current is None else 2)
     steps += [
         Step(
             name="microstructure",
@@ -191,8 +194,9 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
                 "tile_um": how.tile_um,
                 "seed": derived_seed(settings.seed, "permutations"),
             },
-            bytes_in_memory=_BASE_BYTES,
-            seconds=5,
+            # Matrices of tiles x tiles, one per covariance, and the permuted maps of both electrodes.
+            bytes_in_memory=int(_BASE_BYTES + 8 * (36 * tiles**2 + 20 * permutations * tiles)),
+            seconds=regressions * _SECONDS_PER_REGRESSION * permutations / 999 * (tiles / 144) ** 2,
         ),
         Step(
             name="ledger",
@@ -207,6 +211,8 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             bytes_in_memory=_BASE_BYTES + 2**25 * 4,
             seconds=voxels / 1e8,
         ),
+    ]
+    steps.append(
         Step(
             name="report",
             title="Write the report",
@@ -238,6 +244,6 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             bytes_in_memory=_BASE_BYTES + 500_000_000,
             bytes_on_disk=20_000_000,
             seconds=40,
-        ),
-    ]
+        )
+    )
     return steps
