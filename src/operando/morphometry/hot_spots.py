@@ -87,7 +87,9 @@ def hot_spots(
     over the known part of the disc,
 
     .. math:: z = \\frac{m - \\mathrm{median}(m)}{1.4826\\, \\mathrm{MAD}(m)} \\quad (\\mathrm{field}), \\qquad
-              z = \\frac{m - \\mathrm{mean}(j)}{\\sigma_m} \\quad (\\mathrm{noise})
+              z = \\frac{m - \\mathrm{median}(m)}{\\sigma_m} \\quad (\\mathrm{noise})
+
+    With ``excess`` e, the numerator of the latter is first drawn to 0 by e |median(m)|.
 
     The usual scale of Gi* takes pixels for independent; on a smooth map nearly everything is then a spot. The median
     and its deviation hardly know of spots up to a fifth of the area. The p-value of a place is the share of scores as
@@ -143,6 +145,12 @@ def hot_spots(
         raise InputError(
             f"{where}: excess must be a share of at least 0 and belongs to null='noise', got {excess!r} with "
             f"null={null!r}. 0.25 means a quarter more or less than the rest."
+        )
+    widest = 0.5 * min(step[dim] * current_density.sizes[dim] for dim in ("y", "x"))
+    if radius_um > widest:
+        raise InputError(
+            f"{where}: a disc must fit into the map, with a radius_um of at most {widest:g} um, got {radius_um!r}. "
+            "Make it smaller; what is as wide as the map is no spot."
         )
     if not isinstance(surrogates, int | np.integer) or surrogates < 1:
         raise InputError(f"{where}: surrogates must be a whole number of at least 1, got {surrogates!r}. Correct it.")

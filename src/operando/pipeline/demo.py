@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 import yaml
 
 from operando import io, samples, segmentation
 from operando.core.errors import InputError
 from operando.core.files import written_whole
-from operando.core.phases import CELL
+from operando.core.phases import CELL, PhaseScheme
 
 _SHAPE = (96, 128, 128)
 _VOXEL_UM = 1.33
@@ -44,11 +47,9 @@ def write_demo(
     if scans < 4:
         raise InputError(f"demo: a cycle needs at least 4 scans, got {scans}. Ask for more.")
     root = Path(folder)
-    cell = root / "cell"
-    stamp = cell / "made.yaml"
     made = {"scans": scans, "seed": seed, "shape": list(_SHAPE), "slices": _SLICES}
-    if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
-        stamp.unlink(missing_ok=True)
+
+    def simulate() -> Simulated:
         say(f"Simulating a Li | polymer | Li cell: {scans} scans of {' x '.join(map(str, _SHAPE))} voxels")
         sample = samples.symmetric_cell(_SHAPE, scans=scans, seed=seed, voxel_size_um=_VOXEL_UM)
         annotated = annotated_scans(scans)
@@ -60,20 +61,9 @@ def write_demo(
             drawn = segmentation.label_slices(sample.labels, scans=annotated, slices=places, axis=axis)
             marks = drawn if marks is None else marks.where(marks != 255, drawn)
         assert marks is not None
-        for name, array in (("image", sample.image), ("annotations", marks), ("truth", sample.labels)):
-            array.attrs["phases"] = CELL if name != "image" else array.attrs.get("phases")
-            array.attrs = {key: value for key, value in array.attrs.items() if value is not None}
-            io.save_image(array, cell / f"{name}.zarr", overwrite=True, labels=name != "image")
-        record = pd.DataFrame(
-            {
-                "time/h": sample.current_t.values,
-                "current/mA": sample.current_ma.values,
-                "voltage/V": sample.voltage_v.values,
-            }
-        )
-        with written_whole(cell / "cycler.csv") as path:
-            record.to_csv(path, index=False)
-        stamp.write_text(yaml.safe_dump(made))
+        return Simulated(sample, {"image": sample.image}, {"annotations": marks, "truth": sample.labels}, CELL)
+
+    write_cell(root / "cell", made, simulate)
     recipe = root / "cell-run.yaml"
     content = {
         "recipe": "cell-ct",
@@ -92,6 +82,42 @@ def write_demo(
     with written_whole(recipe) as path:
         path.write_text("# Written by `operando demo`.\n" + yaml.safe_dump(content, sort_keys=False))
     return recipe
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated experiment and what of it is written: images and, in these phases, label images by name."""
+
+    sample: xr.Dataset
+    images: dict[str, xr.DataArray]
+    labels: dict[str, xr.DataArray]
+    phases: PhaseScheme
+
+
+def write_cell(cell: Path, made: dict[str, Any], simulate: Callable[[], Simulated]) -> None:
+    """Write a simulated cell and its cycler's record, unless just this one is there already."""
+    stamp = cell / "made.yaml"
+    if stamp.exists() and yaml.safe_load(stamp.read_text()) == made:
+        return
+    stamp.unlink(missing_ok=True)
+    simulated = simulate()
+    for name, array in {**simulated.images, **simulated.labels}.items():
+        labels = name in simulated.labels
+        plain = array.drop_vars("step", errors="ignore")
+        plain.attrs = {key: value for key, value in array.attrs.items() if value is not None}
+        if labels:
+            plain.attrs["phases"] = simulated.phases
+        io.save_image(plain, cell / f"{name}.zarr", overwrite=True, labels=labels)
+    record = pd.DataFrame(
+        {
+            "time/h": simulated.sample.current_t.values,
+            "current/mA": simulated.sample.current_ma.values,
+            "voltage/V": simulated.sample.voltage_v.values,
+        }
+    )
+    with written_whole(cell / "cycler.csv") as path:
+        record.to_csv(path, index=False)
+    stamp.write_text(yaml.safe_dump(made))
 
 
 def annotated_scans(scans: int) -> list[int]:

@@ -119,11 +119,13 @@ def phase(volume: Any, where: str) -> Any:
     values = volume.data if isinstance(volume, xr.DataArray) else np.asarray(volume)
     if values.dtype != bool:
         loaded = np.asarray(values)
-        if not np.all((loaded == 0) | (loaded == 1)):
+        numbers = loaded.dtype.kind in "iuf"
+        if not (numbers and np.all((loaded == 0) | (loaded == 1))):
+            got = f" from {loaded.min()} to {loaded.max()}" if numbers else ""
             raise InputError(
-                f"{where}: the volume must be boolean (or 0 and 1), got {loaded.dtype} from {loaded.min()} to "
-                f"{loaded.max()}. Compare it with a label first, for example labels == 2, or use "
-                "effective_conductivity for a conductivity."
+                f"{where}: the volume must be boolean (or 0 and 1), got {loaded.dtype}{got}. "
+                "Compare it with a label first, for example labels == 2, or use effective_conductivity for a "
+                "conductivity."
             )
         values = loaded.astype(bool)
     _sizes(values.shape, where)

@@ -48,7 +48,7 @@ def the_ceramic(shown: Shown) -> report.Section:
                 shown.ledger,
                 quantity=POROSITY,
                 steps=shown.names,
-                components={"high": "high interface", "bulk": "bulk", "low": "low interface"},
+                components={"high": "top interface", "bulk": "bulk", "low": "bottom interface"},
                 label="Porosity of the ceramic",
                 **marked,
             ),

@@ -22,8 +22,9 @@ _IDLE = 0.01  # of the largest charge between two scans: less than this is a res
 class Cycle:
     """The steps of a series.
 
-    ``hours`` counts only time with current where there is a record; ``charge_mah`` is that of the imaged field,
-    positive while the plating side plates, NaN for the first scan and where there is no record.
+    ``hours`` counts only time with current where there is a record, and by the clock where nothing flowed between two
+    scans; ``charge_mah`` is that of the imaged field, positive while the plating side plates, NaN for the first scan
+    and where there is no record.
     """
 
     names: list[str]
@@ -55,9 +56,9 @@ def cycle_of(inputs: Inputs, cell: Cell, series: xr.DataArray, *, area_um2: floa
         passed = electrochemistry.charge_between(record, clock, accuracy=cell.current_accuracy) * share
         charge, sigma = passed.values, passed.coords["sigma"].values * share
         hours = electrochemistry.applied_hours(record, clock)
-        if (np.diff(hours) <= 0).any():
-            # Nothing flowed between two scans: their times are told apart by the clock.
-            hours = clock
+        # Scans between which nothing flowed are told apart by the clock.
+        lasted = np.where(np.diff(hours) > 0, np.diff(hours), np.diff(clock))
+        hours = hours[0] + np.concatenate([[0.0], np.cumsum(lasted)])
     if cell.steps is not None:
         if len(cell.steps) != count:
             raise InputError(f"cell.steps: one name per scan is needed, got {len(cell.steps)} for {count} scans.")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 import yaml
 
-from operando import io, samples
+from operando import samples
 from operando.core.errors import InputError
 from operando.core.files import written_whole
 from operando.core.phases import CERAMIC_CELL, UNLABELED
+from operando.pipeline.demo import Simulated, write_cell
 
 _CORRECTED = 3  # every how many slices of the training electrode somebody has corrected
 _TRAINED = 2  # strip 1, which shows more pores than lithium as it was made
@@ -52,35 +52,15 @@ def write_demo(
     if scans < 3:
         raise InputError(f"demo: a cycle needs at least 3 scans (pristine, plate, strip), got {scans}. Ask for more.")
     root = Path(folder)
-    cell = root / "cell"
-    stamp = cell / "made.yaml"
     made = {"recipe": "pores", "scans": scans, "seed": seed, "shape": list(shape)}
-    if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
-        stamp.unlink(missing_ok=True)
+
+    def simulate() -> Simulated:
         say(f"Simulating a Li | ceramic | Li cell: {scans} scans, and the current that its microstructure lets pass")
         sample = samples.ceramic_cell(shape, steps=scans, seed=seed)
-        for name, array in (
-            ("image", sample.image),
-            ("corrections", corrections(sample)),
-            ("truth", sample.labels),
-            ("truth-current", sample.current_density.astype(np.float32)),
-        ):
-            labels = name in ("corrections", "truth")
-            plain = array.drop_vars("step", errors="ignore")
-            plain.attrs = {key: value for key, value in array.attrs.items() if value is not None}
-            if labels:
-                plain.attrs["phases"] = CERAMIC_CELL
-            io.save_image(plain, cell / f"{name}.zarr", overwrite=True, labels=labels)
-        record = pd.DataFrame(
-            {
-                "time/h": sample.current_t.values,
-                "current/mA": sample.current_ma.values,
-                "voltage/V": sample.voltage_v.values,
-            }
-        )
-        with written_whole(cell / "cycler.csv") as path:
-            record.to_csv(path, index=False)
-        stamp.write_text(yaml.safe_dump(made))
+        images = {"image": sample.image, "truth-current": sample.current_density.astype(np.float32)}
+        return Simulated(sample, images, {"corrections": corrections(sample), "truth": sample.labels}, CERAMIC_CELL)
+
+    write_cell(root / "cell", made, simulate)
     recipe = root / "cell-run.yaml"
     content: dict[str, Any] = {
         "recipe": "pores",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from operando import learn
+import xarray as xr
+
+from operando import io, learn
 from operando.core.axes import SPACE, spacing
+from operando.core.errors import InputError
 from operando.pipeline.pores.settings import Pores
 from operando.pipeline.scans.inputs import area_faults, cycler_faults, open_labels, open_series, tomography_faults
 from operando.pipeline.settings import Faults
@@ -47,7 +50,27 @@ def faults(settings: Pores) -> list[str]:
             f"measure.tile_um: the field must hold at least three tiles along {' and '.join(short)}, got tiles of "
             f"{measure.tile_um:g} um. Make them smaller."
         )
+    widest = 0.5 * min(series.sizes[dim] * step[dim] for dim in SPACE[1:])
+    if settings.hot_spots.radius_um > widest:
+        found.append(
+            f"hot_spots.radius_um: a disc must fit into the field, with a radius of at most {widest:g} um, got "
+            f"{settings.hot_spots.radius_um:g} um. Make it smaller."
+        )
+    truth = settings.truth_current
+    if truth is not None:
+        found.attempt("truth_current", lambda: _open_current(truth, series))
     found += area_faults(settings.cell.active_area_cm2, series)
     if inputs.cycler is not None:
         found += cycler_faults(inputs, series)
     return found
+
+
+def _open_current(path: str, series: xr.DataArray) -> None:
+    """Raise unless the file holds a current density per scan, electrode and column."""
+    told = io.open_image(path)
+    needed = {"t": series.sizes["t"], "component": 2, "y": series.sizes["y"], "x": series.sizes["x"]}
+    if dict(told.sizes) != needed:
+        raise InputError(
+            f"truth_current: {path} must have one value per scan, electrode and column, {needed}, got "
+            f"{dict(told.sizes)}. Export it on the grid of the images."
+        )

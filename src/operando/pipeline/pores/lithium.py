@@ -12,6 +12,7 @@ from operando import report
 from operando.core.phases import CERAMIC_CELL
 from operando.pipeline.pores.measuring import NEAR
 from operando.pipeline.pores.shown import Shown
+from operando.report.steps import ELECTRODES
 
 _FEWEST = 50  # voxels in a bin of a reliability diagram
 _AROUND_UM = 15.0  # of an electrode, shown beside it
@@ -45,7 +46,7 @@ def the_cell(shown: Shown) -> report.Section:
             simulated=shown.simulated,
         )
         caption = (
-            f"The {side} electrode in several steps: gray values stretched to the contrast of lithium, pores by each "
+            f"The {ELECTRODES[side]} in several steps: gray values stretched to the contrast of lithium, pores by each "
             "method, and how sure the network is (Dixit 2020, Fig. 1c-e, S4)."
         )
         items.append(book.figure(f"sections-{side}", figure, caption))
@@ -159,7 +160,7 @@ def the_current(shown: Shown) -> report.Section:
             book.figure(
                 f"spot-{number + 1}",
                 figure,
-                f"{spot['kind'].capitalize()} spot {spot['id']} of the {spot['component']} electrode in step "
+                f"{spot['kind'].capitalize()} spot {spot['id']} of the {ELECTRODES[spot['component']]} in step "
                 f"{shown.names[scan]}: sections through it at first and then, with the ceramic beneath (Dixit 2020, "
                 "Fig. 3c, S7, S8).",
             )
