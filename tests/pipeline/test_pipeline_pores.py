@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from operando import io
-from operando.core.errors import RecipeError
+from operando.core.axes import labeled_image
+from operando.core.errors import OperandoError, RecipeError
 from operando.pipeline import RECIPES, load
-from operando.pipeline.pores.cycle import names_of
+from operando.pipeline.pores.cycle import cycle_of, names_of
 from operando.pipeline.pores.demo import corrections, write_demo
+from operando.pipeline.pores.settings import Cell
+from operando.pipeline.scans.settings import Inputs
 from operando.pipeline.storage import read_dataset, read_table
 from operando.samples import ceramic_cell
 
@@ -68,6 +72,27 @@ def test_thickness_follows_the_charge_that_passed(run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_scan_has_one_time_in_the_ledger(run: Path) -> None:
+    rows = read_table(run / "ledger.parquet").query("scan >= 0")
+    assert len(rows[["scan", "t"]].drop_duplicates()) == 3
+
+
+@pytest.mark.slow
+def test_both_electrodes_together_are_as_doubtful_as_each_of_them(run: Path) -> None:
+    rows = read_table(run / "ledger.parquet").set_index(["scan", "component", "quantity"])["sigma"]
+    for scan in (1, 2):
+        each = [rows[scan, side, "current mismatch"] for side in ("low", "high")]
+        assert np.isclose(rows[scan, "cell", "electrode imbalance"], np.hypot(*each), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_page_shows_every_step_but_its_own(demo: Path, run: Path) -> None:
+    steps = load(demo).steps()
+    shown = next(step for step in steps if step.name == "report").parameters["workflow"]
+    assert [one["title"] for one in shown] == [step.title for step in steps if step.name != "report"]
+
+
+@pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(demo: Path, run: Path) -> None:
     assert not load(demo).plan().pending
 
@@ -115,6 +140,8 @@ def test_every_fault_of_a_recipe_is_told_at_once(tmp_path: Path) -> None:
         "cell": {"steps": ["pristine"], "active_area_cm2": 1e-9},
         "segment": {"scan": 7, "model": "nothing"},
         "measure": {"tile_um": 36.0},
+        "hot_spots": {"radius_um": 50.0},
+        "truth_current": "image.zarr",
     }
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -127,8 +154,34 @@ def test_every_fault_of_a_recipe_is_told_at_once(tmp_path: Path) -> None:
         "segment.scan: scans are numbered 0 to 1, got 7",
         "segment.model",
         "measure.tile_um: the field must hold at least three tiles along y and x",
+        "hot_spots.radius_um: a disc must fit into the field",
+        "truth_current: ",
     ):
         assert sentence in text
+
+
+def test_an_image_without_layers_is_no_cell(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(1, 60, 48, 48)).astype(np.float32)
+    io.save_image(labeled_image(noise, voxel_size_um=3.0, t=[0.0]), tmp_path / "image.zarr")
+    path = tmp_path / "run.yaml"
+    content = {"recipe": "pores", "inputs": {"images": "image.zarr"}, "segment": {"method": "otsu"}}
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(OperandoError, match="z run through the whole cell, from collector to collector"):
+        load(path).run()
+
+
+def test_scans_between_which_nothing_flowed_are_apart_by_the_clock_and_others_by_the_hours_of_current(
+    tmp_path: Path,
+) -> None:
+    hours = np.array([0.0, 1.0, 1.001, 3.0, 4.0, 4.001, 5.0, 5.001, 8.0])
+    current = np.array([1.0, 1.0, 0.0, 0.0, 0.0, -1.0, -1.0, 0.0, 0.0])
+    pd.DataFrame({"time/h": hours, "current/mA": current}).to_csv(tmp_path / "cycler.csv", index=False)
+    series = labeled_image(np.zeros((4, 2, 2, 2), np.float32), voxel_size_um=3.0, t=[0.0, 2.0, 4.0, 8.0])
+    inputs = Inputs(images="x", cycler=str(tmp_path / "cycler.csv"))
+    cycle = cycle_of(inputs, Cell(), series, area_um2=36.0)
+    assert cycle.names == ["pristine", "plate 1", "rest 1", "strip 1"]
+    lasted = np.diff(cycle.hours)
+    assert np.allclose(lasted, [1.0, 2.0, 1.0], atol=0.01)
 
 
 def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:

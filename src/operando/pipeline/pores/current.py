@@ -95,7 +95,9 @@ def _thickness_rows(thickness: xr.DataArray, boundaries: xr.DataArray, sigma_vox
     n = thickness.count(("y", "x"))
     # Of a thickness itself, not of its change: the noise of an interface that is one for all scans is in it.
     sigma = morphometry.thickness_sigma(boundaries.assign_attrs(rigid_ceramic=False))
-    variance = 0.0
+    # By position: the thickness counts hours of current, the boundaries those of the clock.
+    sigma = n.copy(data=sigma.transpose(*n.dims).values)
+    variance: Any = 0.0
     step = spacing(thickness)
     for error, length in (
         (sigma, float(boundaries.attrs.get("smooth_um", 0.0))),

@@ -11,6 +11,7 @@ import xarray as xr
 
 from operando import io, morphometry
 from operando.core.axes import voxel_volume
+from operando.core.errors import InputError
 from operando.core.phases import CERAMIC_CELL
 from operando.core.quantities import interval, quantity_table
 from operando.pipeline.pores.measuring import cycle_in, plain
@@ -34,24 +35,26 @@ def explain(task: Task) -> None:
     tables = []
     across = [beneath.sizes[dim] for dim in ("y", "x")]
     # Blocks of 2 x 2 tiles, or single tiles where there would be too few to permute.
-    block = next((edge for edge in (2, 1) if math.prod(size // edge for size in across) >= _FEWEST_BLOCKS), None)
-    if block is None:
-        few = f"{across[0]} x {across[1]} tiles are too few to permute"
-        task.say(f"{few}: nothing is tested. Make measure.tile_um smaller")
+    block = 2 if math.prod(size // 2 for size in across) >= _FEWEST_BLOCKS else 1
     for name, tiles in averaged.items():
-        for scan in range(tiles.sizes["t"] if block is not None else 0):
+        for scan in range(tiles.sizes["t"]):
             response = (tiles.isel(t=scan) * current["direction"].isel(t=scan)).rename(name).drop_vars(["t", "step"])
             before = beneath.isel(t=scan).drop_vars(["t", "step"], errors="ignore")
             predictors = {
                 str(what): before[what].transpose("component", "y", "x") for what in beneath.attrs["predictors"].split()
             }
-            found = morphometry.spatial_regression(
-                response.assign_attrs(units="mA cm-2").transpose("component", "y", "x"),
-                predictors,
-                block=block or 1,
-                permutations=task.parameters["permutations"],
-                seed=task.parameters["seed"] + scan,
-            )
+            try:
+                found = morphometry.spatial_regression(
+                    response.assign_attrs(units="mA cm-2").transpose("component", "y", "x"),
+                    predictors,
+                    block=block,
+                    permutations=task.parameters["permutations"],
+                    seed=task.parameters["seed"] + scan,
+                )
+            except InputError as error:
+                # Too few tiles, or none that vary: no reason to lose what else was found.
+                task.say(f"{name} of step {scan + 1} is not tested: {error}")
+                continue
             found = pd.concat([found, _alone(found)], ignore_index=True)
             tables.append(found.assign(scan=scan + 1, t=float(tiles["t"][scan])))
     write_table(task, "explained.parquet", pd.concat(tables, ignore_index=True) if tables else quantity_table([]))

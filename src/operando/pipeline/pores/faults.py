@@ -50,6 +50,11 @@ def faults(settings: Pores) -> list[str]:
             f"measure.tile_um: the field must hold at least three tiles along {' and '.join(short)}, got tiles of "
             f"{measure.tile_um:g} um. Make them smaller."
         )
+    if settings.ceramic.stiffness and max(step.values()) > 1.001 * min(step.values()):
+        found.append(
+            "ceramic.stiffness: Young's moduli need cubic voxels, got edges of "
+            f"{', '.join(f'{edge:g}' for edge in step.values())} um. Resample the images, or set it to false."
+        )
     widest = 0.5 * min(series.sizes[dim] * step[dim] for dim in SPACE[1:])
     if settings.hot_spots.radius_um > widest:
         found.append(

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from operando import learn, morphometry, segmentation
+from operando.core.errors import InputError
 from operando.core.phases import CERAMIC_CELL, UNLABELED, PhaseScheme
 from operando.pipeline.pores.settings import Segment
 from operando.pipeline.scans.images import labels_on_grid
@@ -21,6 +22,8 @@ LITHIUM = PhaseScheme({name: CERAMIC_CELL[name] for name in ("electrode", "pore"
 """What is told apart within an electrode."""
 _LEARNING_RATES = {"dixit2020": 2e-3, "small": 4e-3}  # docs/pore-segmentation.md
 _PLACE = ("electrode", "z_start")  # of a slab in its cell
+_FEWEST_KNOWN = 0.75  # share of the columns in which a boundary must be found
+_MOST_UNEVEN = 0.1  # median deviation of the thickness of the ceramic, over that thickness
 
 
 def find_boundaries(task: Task) -> None:
@@ -29,6 +32,7 @@ def find_boundaries(task: Task) -> None:
     found = morphometry.boundaries_from_profiles(
         image, smooth_um=task.parameters["smooth_um"], rigid_ceramic=task.parameters["rigid_ceramic"]
     )
+    _check_layers(found)
     sigma = found.coords["sigma"]
     levels = json.loads(found.attrs.pop("levels"))
     write_image(task, "boundaries.zarr", found.drop_vars("sigma"), labels=False)
@@ -43,6 +47,28 @@ def find_boundaries(task: Task) -> None:
             "known": found.count(("t", "y", "x")).values / (found.size // found.sizes["component"]),
         },
     )
+
+
+def _check_layers(boundaries: xr.DataArray) -> None:
+    """Raise unless the scans show the five layers of a cell: five levels of gray are found in any image."""
+    whole = "Let z run through the whole cell, from collector to collector: inputs.electrode_normal, inputs.region."
+    known = boundaries.count(("y", "x")) / (boundaries.sizes["y"] * boundaries.sizes["x"])
+    worst = known.argmin(("t", "component"))
+    if float(known.min()) < _FEWEST_KNOWN:
+        name, scan = str(known["component"].values[worst["component"]]), int(worst["t"])
+        raise InputError(
+            f"inputs.images: the {name} must be seen in at least {_FEWEST_KNOWN:.0%} of the columns, got "
+            f"{float(known.min()):.0%} in scan {scan}. {whole}"
+        )
+    ceramic = boundaries.sel(component="high interface") - boundaries.sel(component="low interface")
+    for scan, values in enumerate(ceramic.values):
+        middle = float(np.nanmedian(values))
+        spread = float(np.nanmedian(np.abs(values - middle)))
+        if not spread < _MOST_UNEVEN * middle:
+            raise InputError(
+                f"inputs.images: no layers were found in scan {scan}: from column to column the ceramic is "
+                f"{middle:.3g} +- {spread:.3g} um thick. {whole}"
+            )
 
 
 def boundaries_of(task: Task) -> xr.DataArray:

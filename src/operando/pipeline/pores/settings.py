@@ -53,7 +53,7 @@ class Segment(Settings):
     scan: int = Field(0, ge=0, description="scan that the network is trained on")
     training_slices: int = Field(800, ge=1, description="slices to train on, at most")
     validation_slices: int = Field(200, ge=1, description="slices of the same electrode kept to validate on, at most")
-    steps: int = Field(600, ge=1, description="training steps, and half as many with the validation slices")
+    steps: int = Field(600, ge=1, description="training steps")
     block: int = Field(192, ge=32, description="edge of a block in voxels; a smaller one needs less memory, more time")
 
 
