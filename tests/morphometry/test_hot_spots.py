@@ -262,6 +262,7 @@ def test_the_overlap_of_unrelated_maps_is_left_to_chance():
         ({"null": "noise"}, "needs the standard uncertainty of the map as its coordinate 'sigma'"),
         ({"fdr": 5}, "fdr must be a share between 0 and 1, got 5"),
         ({"radius_um": 0.1}, "radius_um must be at least half a pixel, 1.5 um, got 0.1"),
+        ({"radius_um": 200.0}, "a disc must fit into the map, with a radius_um of at most 108 um, got 200"),
         ({"surrogates": 0}, "surrogates must be a whole number of at least 1, got 0"),
     ],
 )

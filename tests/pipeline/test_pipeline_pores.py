@@ -81,7 +81,9 @@ def test_a_scan_has_one_time_in_the_ledger(run: Path) -> None:
 def test_both_electrodes_together_are_as_doubtful_as_each_of_them(run: Path) -> None:
     rows = read_table(run / "ledger.parquet").set_index(["scan", "component", "quantity"])["sigma"]
     for scan in (1, 2):
-        each = [rows[scan, side, "current mismatch"] for side in ("low", "high")]
+        each = [rows[scan, side, "image current without pores"] for side in ("low", "high")]
+        assert rows[scan, "low", "current mismatch"] > rows[scan, "low", "image current without pores"]
+        assert rows[scan, "low", "applied current"] > 0
         assert np.isclose(rows[scan, "cell", "electrode imbalance"], np.hypot(*each), rtol=1e-3)
 
 

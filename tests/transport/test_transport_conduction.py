@@ -430,6 +430,12 @@ def test_what_cannot_be_conducted_through_is_refused_with_a_remedy():
         effective_conductivity(np.full((3, 3, 3), np.nan), 0)
     with pytest.raises(AxesError, match="from 0 to 2, got 3"):
         tortuosity_factor(block, 3)
+    for axis in (None, 1.0, True, [0]):
+        with pytest.raises(AxesError, match="from 0 to 2, got "):
+            tortuosity_factor(block, axis)
+    for volume in ("volume.tif", None, block.astype(complex)):
+        with pytest.raises(InputError, match=r"must be boolean \(or 0 and 1\), got "):
+            tortuosity_factor(volume, 0)
     with pytest.raises(AxesError, match="must be a dim of the volume, got 'w'"):
         tortuosity_factor(block, "w")
     with pytest.raises(AxesError, match=r"two or three axes, none of them empty.*\(4,\)"):

@@ -86,7 +86,8 @@ def plating_current_density(
     """
     where = "plating_current_density"
     require_dims(thickness, ("t",), where=where, optional=("component", "y", "x"))
-    if not (np.isfinite(molar_volume_cm3_mol) and molar_volume_cm3_mol > 0):
+    number = isinstance(molar_volume_cm3_mol, int | float | np.number)
+    if not (number and np.isfinite(molar_volume_cm3_mol) and molar_volume_cm3_mol > 0):
         raise InputError(
             f"{where}: molar_volume_cm3_mol must be a positive number, got {molar_volume_cm3_mol!r}. "
             f"Leave it out for {MOLAR_VOLUME_CM3_MOL} cm3/mol, lithium."

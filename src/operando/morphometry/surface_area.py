@@ -96,6 +96,8 @@ def surface_area(
     where = "surface_area"
     how = _method(method, where=where)
     image, unit, unlabeled = _image(labels, where=where)
+    if not isinstance(phase, str | int | np.integer):
+        raise InputError(f"{where}: phase must be the name or the id of a phase, got {phase!r}. Pass 'pore', or 2.")
     number = known_phases(image, phases, where=where)[phase] if isinstance(phase, str) else int(phase)
     if how.startswith("smoothed") and not (smoothing_voxels > 0 and reach_voxels >= 1):
         raise InputError(

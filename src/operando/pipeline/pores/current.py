@@ -149,7 +149,7 @@ def _closure(
 def _with_doubt(
     closure: pd.DataFrame, thickness: xr.DataArray, doubt: xr.DataArray, cycle: Cycle, cell: Cell
 ) -> pd.DataFrame:
-    """Sigmas of what pores enter, with the doubt about their volume; that of two scans is taken for independent."""
+    """Sigmas with the doubt about the volume of the pores, independent from scan to scan, and that of the cycler."""
     assert cycle.hours is not None
     step = spacing(thickness)
     # um3 of pores that may be wrong, per scan and electrode; without probabilities nothing is known.
@@ -162,16 +162,26 @@ def _with_doubt(
         )
         for side in ("low", "high"):
             here = (table["scan"] == scan) & (table["component"] == side)
-            applied = table.loc[here & (table["quantity"] == "applied current"), "value"].abs()
+            # In a rest there is nothing to be over.
+            applied = table.loc[here & (table["quantity"] == "applied current"), "value"].abs().replace(0.0, np.nan)
             extra = float(both.sel(component=side))
             for quantity, scale in (
                 ("pore current", 1.0),
                 ("image current without pores", 1.0),
                 ("current mismatch", 1.0),
-                ("image over applied", 1 / float(applied.iloc[0]) if len(applied) else np.nan),
+                ("image over applied", 1 / float(applied.iloc[0])),
             ):
                 rows = here & (table["quantity"] == quantity)
                 table.loc[rows, "sigma"] = np.hypot(table.loc[rows, "sigma"].fillna(0.0), extra * scale)
+        # What the cycler itself is off by.
+        told = float(cycle.sigma_mah[scan] / (cycle.hours[scan] - cycle.hours[scan - 1]))
+        for quantity in ("applied current", "current mismatch"):
+            rows = (table["scan"] == scan) & (table["quantity"] == quantity)
+            table.loc[rows, "sigma"] = np.hypot(table.loc[rows, "sigma"].fillna(0.0), told)
+        rows = (table["scan"] == scan) & (table["quantity"] == "image over applied")
+        # The two electrodes carry the same current.
+        off = table.loc[rows, "value"].abs() * told / float(applied.iloc[0])
+        table.loc[rows, "sigma"] = np.hypot(table.loc[rows, "sigma"].fillna(0.0), off)
         together = (table["scan"] == scan) & (table["quantity"] == "electrode imbalance")
         table.loc[together, "sigma"] = np.hypot(table.loc[together, "sigma"].fillna(0.0), np.hypot(*both.values))
     return table

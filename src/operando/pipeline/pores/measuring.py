@@ -53,7 +53,6 @@ def measure(task: Task) -> None:
     if task.parameters["truth"] is not None:
         methods["truth"] = labels_on_grid(task, task.parameters["truth"], key="truth").assign_coords(labels.coords)
     profiles: dict[str, xr.DataArray] = {}
-    doubts: dict[str, xr.DataArray] = {}
     for number, (method, array) in enumerate(methods.items()):
         task.progress(number, len(methods) + 1)
         common: dict[str, Any] = {
@@ -68,10 +67,8 @@ def measure(task: Task) -> None:
         rows = [*_rows(whole, "porosity", method), *_rows(near, NEAR, method)]
         write_table(task, f"porosity-{method}.parquet", quantity_table(rows))
         if method == "labels":
-            doubts = {
-                name: plain(cycle.stepped(values.coords["sigma_segmentation"]))
-                for name, values in (("whole", whole), ("near", near))
-            }
+            doubt = plain(cycle.stepped(whole.coords["sigma_segmentation"]))
+            write_dataset(task, "doubt.zarr", xr.Dataset({"whole": doubt}))
         if method != "otsu":
             profile = cycle.stepped(morphometry.porosity_profile(array, CERAMIC_CELL, bin_um=how.bin_um, **common))
             profiles |= {method: plain(profile), f"{method}_sigma": plain(profile.coords["sigma"])}
@@ -80,7 +77,6 @@ def measure(task: Task) -> None:
     depth = max((profile["depth"] for profile in profiles.values()), key=lambda coordinate: coordinate.size)
     same = {name: profile.assign_coords(depth=depth) for name, profile in padded.items()}
     write_dataset(task, "profiles.zarr", xr.Dataset(same))
-    write_dataset(task, "doubt.zarr", xr.Dataset(doubts))
     task.progress(len(methods), len(methods) + 1)
     _map_pores(task, labels, boundaries, cycle, how)
 
