@@ -21,7 +21,9 @@ def command(
             help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current."
         ),
     ] = "cell-ct",
-    scans: Annotated[int | None, typer.Option(min=3, help="Scans of the series; default 9 and 5.")] = None,
+    scans: Annotated[
+        int | None, typer.Option(min=3, help="Scans of the series, at least 4 and 3; default 9 and 5.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cell and the training.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

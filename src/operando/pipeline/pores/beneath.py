@@ -9,11 +9,13 @@ import pandas as pd
 import xarray as xr
 
 from operando import report
+from operando.pipeline.pores.explaining import ALL_STEPS
 from operando.pipeline.pores.microstructure import POROSITY
 from operando.pipeline.pores.shown import Shown
 
 _NAMES = {
     "tortuosity": "tortuosity factor",
+    "conductivity": "conductivity",
     "porosity": "porosity",
     "modulus": "Young's modulus",
 }
@@ -111,11 +113,13 @@ def the_explanation(shown: Shown) -> report.Section | None:
     table = explained.assign(response=names.str[0], component=names.str[-1])
     items: list[Any] = []
     for response, rows in table.groupby("response", sort=False):
-        scans = sorted(rows["scan"].unique().tolist())
+        scans = sorted(set(rows["scan"]) - {ALL_STEPS})
+        named = {shown.names[scan]: scan for scan in scans}
+        named |= {"all steps": ALL_STEPS} if (rows["scan"] == ALL_STEPS).any() else {}
         current = tiles[str(response)] * shown.current["direction"]
         before = shown.beneath["tortuosity"].isel(t=[scan - 1 for scan in scans])
         figure = report.effect_sizes(
-            {shown.names[scan]: _drawn(rows[rows["scan"] == scan]) for scan in scans},
+            {name: _drawn(rows[rows["scan"] == scan]) for name, scan in named.items()},
             response=_flat(current / abs(current).mean(("component", "y", "x")), f"{response} over its mean", "1"),
             predictor=_flat(before, "Tortuosity factor", "1"),
             names=_NAMES,
@@ -125,8 +129,9 @@ def the_explanation(shown: Shown) -> report.Section | None:
             f"How the local {response} goes with the ceramic beneath, step by step, both electrodes together: its "
             "change per standard deviation of each property alone, in percent of the mean, with 95 % intervals, and "
             "the test of all of them together; p-values from permuted blocks of tiles. The properties go together, so "
-            "that which of them matters cannot be told (the table has them beside each other). At the right all tiles "
-            "of all steps."
+            "that which of them matters cannot be told (the table has them beside each other). All steps together is "
+            "one test; of the single steps one in twenty is below 0.05 by chance. No p-value can be below "
+            f"{1 / (shown.settings.explain.permutations + 1):.2g}. At the right all tiles of all steps."
         )
         items.append(shown.book.figure(f"explained-{str(response).replace(' ', '-')}", figure, caption))
     items.append(report.TableItem(explained, "The whole regression.", name="explained", collapsed=True))

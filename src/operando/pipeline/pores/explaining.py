@@ -21,10 +21,13 @@ from operando.pipeline.storage import read_dataset, read_image, read_table, writ
 
 _SIDES = ("low", "high")
 _FEWEST_BLOCKS = 10
+_MOST_TILES = 900  # per map: the regression holds 24 matrices of tiles x tiles, and takes time with their square
+ALL_STEPS = -1
+"""Scan of the rows about all steps together."""
 
 
 def explain(task: Task) -> None:
-    """Regress the current of each step on the ceramic beneath the electrode as it was before the step."""
+    """Regress the current of each step, and of all together, on the ceramic beneath as it was before the step."""
     current, beneath = read_dataset(task.path("current.zarr")), read_dataset(task.path("beneath.zarr"))
     maps = {"current": current["current_density"]}
     if task.parameters["truth_current"] is not None:
@@ -32,32 +35,59 @@ def explain(task: Task) -> None:
         maps["true current"] = told.isel(t=slice(1, None)).assign_coords(t=current["t"], step=current["step"])
     averaged = {name: on_tiles(values, beneath["porosity"]) for name, values in maps.items()}
     write_dataset(task, "current-tiles.zarr", xr.Dataset({name: plain(values) for name, values in averaged.items()}))
-    tables = []
-    across = [beneath.sizes[dim] for dim in ("y", "x")]
+    # What the current of a step met is the ceramic of the scan before it.
+    before = beneath[_predictors(beneath)].isel(t=slice(0, -1)).drop_vars("step", errors="ignore")
+    before = before.assign_coords(t=current["t"])
+    merged = math.ceil(math.sqrt(beneath.sizes["y"] * beneath.sizes["x"] / _MOST_TILES))
+    if merged > 1:
+        task.say(f"{beneath.sizes['y']} x {beneath.sizes['x']} tiles are merged {merged} x {merged} for the regression")
+    across = [beneath.sizes[dim] // merged for dim in ("y", "x")]
     # Blocks of 2 x 2 tiles, or single tiles where there would be too few to permute.
     block = 2 if math.prod(size // 2 for size in across) >= _FEWEST_BLOCKS else 1
+    tables = []
     for name, tiles in averaged.items():
-        for scan in range(tiles.sizes["t"]):
-            response = (tiles.isel(t=scan) * current["direction"].isel(t=scan)).rename(name).drop_vars(["t", "step"])
-            before = beneath.isel(t=scan).drop_vars(["t", "step"], errors="ignore")
-            predictors = {
-                str(what): before[what].transpose("component", "y", "x") for what in beneath.attrs["predictors"].split()
-            }
+        along = (tiles * current["direction"]).drop_vars("step").assign_attrs(units="mA cm-2").rename(name)
+        for scan in (*range(tiles.sizes["t"]), None):
+            if scan is None and tiles.sizes["t"] == 1:
+                continue
+            chosen = {} if scan is None else {"t": scan}
+            dims = [dim for dim in ("t", "component", "y", "x") if dim not in chosen]
             try:
                 found = morphometry.spatial_regression(
-                    response.assign_attrs(units="mA cm-2").transpose("component", "y", "x"),
-                    predictors,
+                    _merged(along.isel(chosen, drop=True), merged).transpose(*dims),
+                    {
+                        str(what): _merged(before[what].isel(chosen, drop=True), merged).transpose(*dims)
+                        for what in before
+                    },
                     block=block,
                     permutations=task.parameters["permutations"],
-                    seed=task.parameters["seed"] + scan,
+                    seed=task.parameters["seed"] + (tiles.sizes["t"] if scan is None else scan),
                 )
             except InputError as error:
                 # Too few tiles, or none that vary: no reason to lose what else was found.
-                task.say(f"{name} of step {scan + 1} is not tested: {error}")
+                task.say(f"{name} of {'all steps' if scan is None else f'step {scan + 1}'} is not tested: {error}")
                 continue
             found = pd.concat([found, _alone(found)], ignore_index=True)
-            tables.append(found.assign(scan=scan + 1, t=float(tiles["t"][scan])))
+            at = {"scan": ALL_STEPS, "t": np.nan} if scan is None else {"scan": scan + 1, "t": float(tiles["t"][scan])}
+            tables.append(found.assign(**at))
     write_table(task, "explained.parquet", pd.concat(tables, ignore_index=True) if tables else quantity_table([]))
+
+
+def _predictors(beneath: xr.Dataset) -> list[str]:
+    """Tortuosity factor, or where it is infinite in some tile the conductivity, which is 0 there; porosity; modulus."""
+    dead = bool(np.isinf(beneath["tortuosity"]).any())
+    wanted = ("conductivity" if dead else "tortuosity", "porosity", "modulus")
+    return [name for name in wanted if name in beneath]
+
+
+def _merged(tiles: xr.DataArray, factor: int) -> xr.DataArray:
+    """Means over squares of tiles, so that a large field stays within what the regression can hold."""
+    if factor == 1:
+        return tiles
+    mean = tiles.coarsen(y=factor, x=factor, boundary="trim").mean()
+    for dim in ("y", "x"):
+        mean[dim].attrs |= {**tiles[dim].attrs, "spacing": factor * float(np.diff(tiles[dim])[0])}
+    return mean.assign_attrs(tiles.attrs)
 
 
 def _alone(found: pd.DataFrame) -> pd.DataFrame:
@@ -178,14 +208,14 @@ def summary_tables(folder: Any) -> dict[str, list[dict[str, Any]]]:
                 },
                 "p (all together)": _of(own, scan, "all", "p-value"),
             }
-            for scan in sorted(rows["scan"].unique())
+            for scan in sorted(rows["scan"].unique(), key=lambda scan: (scan == ALL_STEPS, scan))
         ]
     return tables
 
 
 def _names(folder: Any) -> dict[Any, str]:
     steps = read_dataset(folder / "tiles.zarr")["step"].values.tolist()
-    return {scan: str(name) for scan, name in enumerate(steps)}
+    return {ALL_STEPS: "all steps", **{scan: str(name) for scan, name in enumerate(steps)}}
 
 
 def _cells(rows: pd.DataFrame, side: str) -> dict[str, float]:

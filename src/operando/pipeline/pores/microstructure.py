@@ -46,7 +46,6 @@ def analyze(task: Task) -> None:
         factors.append(xr.concat(found, dim="domain"))
         null.append(_synthetic(parts, how, ceramic, seed=task.parameters["seed"] + scan))
     beneath = _series(tiles, labels)
-    beneath.attrs["predictors"] = " ".join(name for name in ("tortuosity", "porosity", "modulus") if name in beneath)
     both = _series(factors, labels).merge(_series(null, labels).rename({"domain": "synthetic_domain"}))
     rows += _transport_rows(beneath, both)
     write_dataset(task, "beneath.zarr", _plain(beneath, cycle))
@@ -178,7 +177,7 @@ def _plain(found: xr.Dataset, cycle: Cycle) -> xr.Dataset:
 
 
 def _transport_rows(beneath: xr.Dataset, factors: xr.Dataset) -> list[dict[str, Any]]:
-    """Means over tiles and cubes, with the error of the mean; infinite tiles are counted, not averaged."""
+    """Means over tiles and cubes, without sigma, as neighbors are alike; infinite tiles are counted, not averaged."""
     rows: list[dict[str, Any]] = []
     tau = beneath["tortuosity"].where(np.isfinite(beneath["tortuosity"]))
     rows += _mean_rows(tau, ("y", "x"), "tortuosity factor", "1", "mean of tiles that conduct")
@@ -197,8 +196,7 @@ def _mean_rows(
 ) -> list[dict[str, Any]]:
     n = values.count(dims).transpose("t", "component")
     mean = values.mean(dims).transpose("t", "component").assign_attrs(units=unit)
-    sigma = (values.std(dims, ddof=1) / np.sqrt(n)).transpose("t", "component")
-    return rows_from_array(mean, quantity=quantity, sigma=sigma, n=n, method=method)
+    return rows_from_array(mean, quantity=quantity, n=n, method=method)
 
 
 def _flux_at_spot(task: Task, labels: xr.DataArray, boundaries: xr.DataArray) -> xr.Dataset:
