@@ -19,6 +19,7 @@ from operando.pipeline.demo import Simulated, write_cell
 _CORRECTED = 3  # every how many slices of the training electrode somebody has corrected
 _TRAINED = 2  # strip 1, which shows more pores than lithium as it was made
 _STEPS = 300
+_PERMUTATIONS = 199
 
 
 def write_demo(
@@ -69,6 +70,7 @@ def write_demo(
         "seed": seed,
         "inputs": {"images": "cell/image.zarr", "cycler": "cell/cycler.csv", "simulated": True},
         "segment": {"corrections": "cell/corrections.zarr", "scan": _TRAINED, "steps": _STEPS},
+        "explain": {"permutations": _PERMUTATIONS},
         "truth": "cell/truth.zarr",
         "truth_current": "cell/truth-current.zarr",
     }

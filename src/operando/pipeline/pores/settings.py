@@ -95,7 +95,7 @@ class Ceramic(Settings):
 class Explain(Settings):
     """Regression of local current on the microstructure beneath."""
 
-    permutations: int = Field(999, ge=99, description="of whole blocks of tiles")
+    permutations: int = Field(499, ge=99, description="of whole blocks of tiles")
 
 
 class ReportSettings(Settings):
