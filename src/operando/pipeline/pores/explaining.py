@@ -21,7 +21,7 @@ from operando.pipeline.storage import read_dataset, read_image, read_table, writ
 
 _SIDES = ("low", "high")
 _FEWEST_BLOCKS = 10
-_MOST_TILES = 900  # per map: the regression holds 24 matrices of tiles x tiles, and takes time with their square
+MOST_TILES = 900  # per map: the regression holds 24 matrices of tiles x tiles, and takes time with their square
 ALL_STEPS = -1
 """Scan of the rows about all steps together."""
 
@@ -38,7 +38,7 @@ def explain(task: Task) -> None:
     # What the current of a step met is the ceramic of the scan before it.
     before = beneath[_predictors(beneath)].isel(t=slice(0, -1)).drop_vars("step", errors="ignore")
     before = before.assign_coords(t=current["t"])
-    merged = math.ceil(math.sqrt(beneath.sizes["y"] * beneath.sizes["x"] / _MOST_TILES))
+    merged = math.ceil(math.sqrt(beneath.sizes["y"] * beneath.sizes["x"] / MOST_TILES))
     if merged > 1:
         task.say(f"{beneath.sizes['y']} x {beneath.sizes['x']} tiles are merged {merged} x {merged} for the regression")
     across = [beneath.sizes[dim] // merged for dim in ("y", "x")]

@@ -160,7 +160,9 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
     step = spacing(series)
     domains = scans * scan * step["z"] * step["y"] * step["x"] / how.tile_um**3
     tiles, permutations = plane * step["y"] * step["x"] / how.tile_um**2, settings.explain.permutations
-    regressions = (scans - 1) * (1 if settings.truth_current is None else 2)
+    tiles = min(tiles, explaining.MOST_TILES)
+    # Every step by itself, and all of them together, which is as many maps once more.
+    regressions = 2 * (scans - 1) * (1 if settings.truth_current is None else 2)
     steps += [
         Step(
             name="microstructure",
