@@ -42,6 +42,7 @@ def analyze(task: Task) -> None:
         solid = solid.assign_coords({dim: now[dim] for dim in ("z", "y", "x")})
         parts = {side: _part(solid, ends, side, how) for side in ELECTRODES}
         tiles.append(_on_tiles(parts, how, ceramic))
+        rows += _whole_rows(parts, scan=scan, t=float(cycle.hours[scan]) if cycle.hours is not None else np.nan)
         found = [_factors(part, how, ceramic) for part in parts.values()]
         factors.append(xr.concat(found, dim="domain"))
         null.append(_synthetic(parts, how, ceramic, seed=task.parameters["seed"] + scan))
@@ -176,11 +177,24 @@ def _plain(found: xr.Dataset, cycle: Cycle) -> xr.Dataset:
     return xr.Dataset(made, attrs={key: value for key, value in found.attrs.items() if isinstance(value, (str, float))})
 
 
+def _whole_rows(parts: dict[str, xr.DataArray], *, scan: int, t: float) -> list[dict[str, Any]]:
+    """All of the ceramic beneath each interface as one, with the error of its voxels and the bound of its porosity."""
+    rows: list[dict[str, Any]] = []
+    for side, part in parts.items():
+        found = transport.conduction(part.fillna(0.0), "z", tolerance=1e-3)
+        rows += transport.conduction_rows(found, component=side, scan=scan, t=t)
+        bound = {"quantity": "least tortuosity factor", "value": float(found["tortuosity_factor_least"]), "unit": "1"}
+        rows.append({**bound, "component": side, "scan": scan, "t": t, "method": "Hashin-Shtrikman, isotropic"})
+        change = {"quantity": "conductivity of voxels twice as large", "value": float(found["resolution_change"])}
+        rows.append({**change, "component": side, "scan": scan, "t": t, "unit": "1", "method": "over this one, less 1"})
+    return rows
+
+
 def _transport_rows(beneath: xr.Dataset, factors: xr.Dataset) -> list[dict[str, Any]]:
     """Means over tiles and cubes, without sigma, as neighbors are alike; infinite tiles are counted, not averaged."""
     rows: list[dict[str, Any]] = []
     tau = beneath["tortuosity"].where(np.isfinite(beneath["tortuosity"]))
-    rows += _mean_rows(tau, ("y", "x"), "tortuosity factor", "1", "mean of tiles that conduct")
+    rows += _mean_rows(tau, ("y", "x"), "tortuosity factor of tiles", "1", "mean of tiles that conduct")
     dead = (beneath["tortuosity"] == np.inf).astype(float).sum(("y", "x")).transpose("t", "component")
     rows += rows_from_array(dead.assign_attrs(units="1"), quantity="tiles that conduct nothing")
     for name in ("conductivity", "modulus"):
