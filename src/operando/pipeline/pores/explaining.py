@@ -112,7 +112,7 @@ def on_tiles(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
 def account(task: Task) -> None:
     """Put the ledger together: lithium, pores, thickness, current beside coulombs, ceramic, and what explains what."""
     labels = read_image(task, "labels.zarr")
-    names = ("porosity-labels", "current", "critical", "microstructure", "explained")
+    names = ("porosity-labels", "pore-sizes", "current", "critical", "microstructure", "explained")
     tables = [_lithium(task, labels), *(read_table(task.path(f"{name}.parquet")) for name in names)]
     ledger = pd.concat([table for table in tables if len(table)], ignore_index=True)
     # Maps of the current count hours with current; in the ledger a scan has one time, that of the scan.
@@ -124,11 +124,10 @@ def account(task: Task) -> None:
 
 
 def _lithium(task: Task, labels: xr.DataArray) -> pd.DataFrame:
-    """Volume of lithium in either electrode, and the pores in it one by one."""
+    """Volume of lithium in either electrode."""
     cycle, voxel = cycle_in(task, labels), voxel_volume(labels)
     middle = float(labels["z"].mean())
     sides = {"low": labels["z"] < middle, "high": labels["z"] >= middle}
-    pores = read_table(task.path("pores.parquet"))
     hours = cycle.hours if cycle.hours is not None else np.full(len(cycle.names), np.nan)
     porosity = read_table(task.path("porosity-labels.parquet")).query("quantity == 'porosity'")
     rows: list[dict[str, Any]] = []
@@ -149,13 +148,6 @@ def _lithium(task: Task, labels: xr.DataArray) -> pd.DataFrame:
                     "method": "voxel count; sigma from that of the porosity",
                 }
             )
-            own = pores[(pores["scan"] == scan) & (pores["side"] == side)]
-            whole = own[~own["border"].astype(bool)]["diameter"]
-            rows.append({**common, "quantity": "pores", "value": float(len(own)), "unit": "1", "n": len(own)})
-            if len(whole):
-                spread = float(whole.std(ddof=1) / np.sqrt(len(whole))) if len(whole) > 1 else np.nan
-                size = {"value": float(whole.mean()), "sigma": spread, "unit": "um", "n": len(whole)}
-                rows.append({**common, "quantity": "pore diameter", "method": "ball of equal volume", **size})
     return quantity_table(rows)
 
 

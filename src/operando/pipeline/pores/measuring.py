@@ -109,6 +109,23 @@ def _map_pores(task: Task, labels: xr.DataArray, boundaries: xr.DataArray, cycle
     found = morphometry.pores(labels, CERAMIC_CELL, min_voxels=how.smallest_pore_voxels, **common)
     table = found.drop_vars("volume_searched").to_dataframe().reset_index(drop=True)
     write_table(task, "pores.parquet", table)
+    write_table(task, "pore-sizes.parquet", quantity_table(_size_rows(found, cycle, seed=task.parameters["seed"])))
+
+
+def _size_rows(found: xr.Dataset, cycle: Cycle, *, seed: int) -> list[dict[str, Any]]:
+    """Diameter and number of the pores, weighted for those that the border cuts, with sigmas from lateral blocks."""
+    size = morphometry.pore_size(found, seed=seed)
+    n = size["count"]
+    rows: list[dict[str, Any]] = []
+    for name, quantity, unit in (
+        ("mean_diameter", "pore diameter", "um"),
+        ("median_diameter", "median pore diameter", "um"),
+        ("number_density", "pores per volume", "um-3"),
+    ):
+        values = cycle.stepped(size[name].transpose("t", "component")).assign_attrs(units=unit)
+        sigma = size[f"{name}_sigma"].transpose("t", "component")
+        rows += rows_from_array(values, quantity=quantity, sigma=sigma, n=n, method="ball of equal volume")
+    return rows
 
 
 def _find_modes(task: Task, tiles: xr.DataArray) -> None:

@@ -98,7 +98,6 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
     methods = ("labels", "otsu") if settings.truth is None else ("labels", "otsu", "truth")
     tables = tuple(f"porosity-{method}.parquet" for method in methods)
     maps = ("columns.zarr", "tiles.zarr", "changes.zarr", "profiles.zarr", "modes.parquet", "pores.parquet")
-    doubt = ("doubt.zarr",)
     steps += [
         Step(
             name="judge",
@@ -122,7 +121,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             title="Measure the pores in lithium",
             function=measuring.measure,
             inputs=("labels.zarr", "otsu.zarr", *ends, *chance, *moved, *(("training.json",) if model else ())),
-            outputs=(*maps, *tables, *doubt),
+            outputs=(*maps, *tables, "pore-sizes.parquet", "doubt.zarr"),
             files=(*told, *cycled),
             parameters={
                 **timed,
@@ -141,7 +140,7 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             name="current",
             title="Map the current density",
             function=current.map_current,
-            inputs=(*ends, "columns.zarr", *doubt),
+            inputs=(*ends, "columns.zarr", "doubt.zarr"),
             outputs=("current.zarr", "spots.parquet", "tracks.parquet", "current.parquet", "record.parquet")
             + ("critical.parquet",),
             files=cycled,
@@ -204,7 +203,13 @@ def make_steps(settings: Pores, workers: int) -> list[Step]:
             name="ledger",
             title="Write the ledger",
             function=explaining.account,
-            inputs=("labels.zarr", "porosity-labels.parquet", "pores.parquet", "current.parquet", "critical.parquet")
+            inputs=(
+                "labels.zarr",
+                "porosity-labels.parquet",
+                "pore-sizes.parquet",
+                "current.parquet",
+                "critical.parquet",
+            )
             + ("microstructure.parquet", "explained.parquet"),
             outputs=("ledger.parquet", "ledger.csv"),
             files=cycled,
