@@ -45,6 +45,11 @@ def face_centered_spheres(size, overlap):
     return ~solid
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3, 5), (31, 17, 9)])
+def test_rounding_never_takes_the_factor_of_a_full_block_below_one(shape):
+    assert tortuosity_factor(np.ones(shape, dtype=bool), 1) >= 1
+
+
 def test_a_uniform_block_has_a_tortuosity_factor_of_one():
     for shape in [(5, 6, 7), (1, 4, 4), (33, 1, 9), (1, 1, 1), (40, 40, 40), (7, 5)]:
         for axis in range(len(shape)):

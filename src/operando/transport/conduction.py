@@ -75,7 +75,8 @@ def tortuosity_factor(
             f"{nearest(str(convention), CONVENTIONS)}"
         )
     solved = solve_potential(phase(volume, "tortuosity_factor"), axis, tolerance=tolerance, dtype=dtype)
-    factor = solved.mean_conductivity / solved.effective if solved.effective > 0 else math.inf
+    # One conductor never has less than 1; what lies below is rounding.
+    factor = max(1.0, solved.mean_conductivity / solved.effective) if solved.effective > 0 else math.inf
     return math.sqrt(factor) if convention == "dixit2020" else factor
 
 
@@ -190,7 +191,7 @@ def conduction(
     unit = str(k.attrs.get("units", "1")) if isinstance(k, xr.DataArray) else "1"
     numbers = {
         "effective_conductivity": (effective, unit),
-        "tortuosity_factor": (mean / effective if effective > 0 else math.inf, "1"),
+        "tortuosity_factor": (max(1.0, mean / effective) if effective > 0 else math.inf, "1"),
         "conducting_fraction": (np.count_nonzero(values) / values.size, "1"),
         "percolating_fraction": (solved.percolating_fraction, "1"),
         "hashin_shtrikman_lower": (lower, unit),

@@ -93,7 +93,8 @@ def local_tortuosity(
         found = solve_tiles(slab, tiles.size, tiles.edges, SPACE.index(axis), tolerance=tolerance)
         effective[:, row], mean[:, row], fraction[:, row] = found
     with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.where(effective == 0, math.inf, mean / effective)
+        # np.maximum keeps NaN; below 1 there is only rounding.
+        factor = np.where(effective == 0, math.inf, np.maximum(1.0, mean / effective))
     if convention == "dixit2020":
         factor = np.sqrt(factor)
     deep = depth_um is not None
