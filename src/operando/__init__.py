@@ -36,6 +36,7 @@ _SUBPACKAGES = (
     "report",
     "samples",
     "segmentation",
+    "spectral",
     "tomography",
     "transport",
 )
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         report,
         samples,
         segmentation,
+        spectral,
         tomography,
         transport,
     )
@@ -83,6 +85,7 @@ __all__ = [
     "report",
     "samples",
     "segmentation",
+    "spectral",
     "tomography",
     "transport",
 ]
