@@ -30,7 +30,8 @@ def test_nexus_is_followed_by_default_signal_and_axes(tmp_path):
     assert image.dims == ("energy", "y", "x")
     assert image.name == "absorbance"
     assert image.attrs["units"] == "a.u."
-    assert image.energy.attrs["units"] == "keV"
+    assert image.energy.attrs["units"] == "eV"
+    np.testing.assert_allclose(image.energy, np.linspace(8300, 8400, 5), rtol=1e-12)
     assert spacing(image) == pytest.approx({"y": 2.0, "x": 1.0})
     np.testing.assert_array_equal(image.values, VALUES)
 

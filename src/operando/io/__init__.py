@@ -2,7 +2,7 @@
 
 >>> from operando import io
 >>> sorted(io.readers())
-['hdf5', 'ome-zarr', 'picture', 'raw', 'tiff']
+['hdf5', 'mask', 'ncb', 'ome-zarr', 'picture', 'raw', 'stk', 'stxm', 'tiff', 'xrm']
 """
 
 from operando.io.annotation_export import write_annotations
@@ -12,6 +12,9 @@ from operando.io.annotations import CONVENTIONS, open_annotations, read_annotati
 from operando.io.image import describe, open_image, save_image
 from operando.io.projections import open_projections
 from operando.io.reader import Dataset, Reader, StoredImage, Verdict, readers
+from operando.io.spectra import open_spectra
+from operando.io.spectra_save import save_spectra
+from operando.io.stack import open_stack
 
 __all__ = [
     "CONVENTIONS",
@@ -27,10 +30,13 @@ __all__ = [
     "open_annotations",
     "open_image",
     "open_projections",
+    "open_spectra",
+    "open_stack",
     "read_annotations",
     "read_log",
     "readers",
     "replay",
     "save_image",
+    "save_spectra",
     "write_annotations",
 ]

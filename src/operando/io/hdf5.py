@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,37 +12,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from operando.core import units
-from operando.core.axes import DIMS, SPACE
 from operando.core.blocks import iter_blocks
 from operando.core.errors import FileError, nearest
-from operando.io import metadata
+from operando.io import metadata, nxstxm, ptychography
+from operando.io.hdf5_axes import numbers_at, read_axes, text, voxel_size
 from operando.io.lazy import BLOCK_BYTES, FileArray, grow_chunks
 from operando.io.reader import Dataset, StoredImage, Verdict
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
-# Names that beamlines give to axes. What is not here and not a dim by itself is guessed from its place.
-_AXIS_NAMES = {
-    "time": "t",
-    "timestamp": "t",
-    "theta": "angle",
-    "rotation_angle": "angle",
-    "angles": "angle",
-    "energies": "energy",
-    "photon_energy": "energy",
-    "wavenumbers": "wavenumber",
-    "raman_shift": "wavenumber",
-    "channels": "channel",
-    "slice": "z",
-    "slices": "z",
-    "row": "y",
-    "rows": "y",
-    "column": "x",
-    "columns": "x",
-}
-_UNIT_SUFFIX = re.compile(r"^(?P<name>[a-z][a-z_]*?)_(?P<unit>[A-Za-zµ]+)$")
-# Attributes in which programs keep the edge of a voxel, all in um.
-_VOXEL_ATTRS = ("voxel_size_um", "pixel_size_um", "pixel_um", "voxel_um", "element_size_um")
 _CHUNK_BYTES = 2**20
 
 
@@ -51,7 +27,7 @@ class Hdf5Reader:
     """Reader of HDF5 files."""
 
     name = "hdf5"
-    suffixes = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi", ".he5")
+    suffixes = (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi", ".he5", ".ptyr")
 
     def can_open(self, path: Path) -> Verdict:
         """Look for the HDF5 signature, which may follow a user block."""
@@ -94,14 +70,14 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        text = " ".join(str(error).split())
-        if "truncated" in text:
+        what = " ".join(str(error).split())
+        if "truncated" in what:
             raise FileError(f"{path}: the HDF5 file is truncated. Copy or export it again.") from error
-        if "unable to lock file" in text:
+        if "unable to lock file" in what:
             raise FileError(
                 f"{path}: another program holds the HDF5 file open for writing. Close it there and try again."
             ) from error
-        raise FileError(f"{path}: the HDF5 file is damaged ({text[:160]}). Copy or export it again.") from error
+        raise FileError(f"{path}: the HDF5 file is damaged ({what[:160]}). Copy or export it again.") from error
     with file:
         yield file
 
@@ -130,7 +106,7 @@ def _roles(file: Any) -> dict[str, str]:
     signal = _nexus_signal(file)
     if signal is not None:
         roles[signal.name] = "NeXus: signal"
-    return roles
+    return roles | nxstxm.roles(file)
 
 
 def _choose(path: Path, file: Any, dataset: str | None) -> Any:
@@ -155,7 +131,7 @@ def _choose(path: Path, file: Any, dataset: str | None) -> Any:
                 "Choose another data set."
             )
         return node
-    for standard in (_nexus_signal(file), _at(file, "exchange/data"), _cxi(file)):
+    for standard in (_nexus_signal(file), numbers_at(file, "exchange/data"), ptychography.signal(file)):
         if standard is not None:
             return standard
     numeric = _numeric(file)
@@ -173,43 +149,21 @@ def _choose(path: Path, file: Any, dataset: str | None) -> Any:
     raise FileError(f"{path}: holds {len(images)} images. Choose one as {path.name}#/path: {listed}{more}.")
 
 
-def _at(file: Any, inside: str) -> Any:
-    import h5py
-
-    try:
-        node = file.get(inside)
-    except (KeyError, OSError):
-        return None
-    return node if isinstance(node, h5py.Dataset) and node.dtype.kind in "biufc" and node.ndim >= 1 else None
-
-
-def _cxi(file: Any) -> Any:
-    if "cxi_version" not in file:
-        return None
-    found = [_at(file, f"entry_1/{place}/data") for place in ("image_1", "data_1")]
-    present = [node for node in found if node is not None]
-    return present[0] if present else None
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
 def _nexus_signal(file: Any) -> Any:
     """Follow NeXus from the root: ``default`` where given, else the first NXentry and NXdata."""
     import h5py
 
     node = file
     for _ in range(8):
-        if _text(node.attrs.get("NX_class", "")) == "NXdata":
+        if text(node.attrs.get("NX_class", "")) == "NXdata":
             return _signal_of(node)
         step = node.attrs.get("default")
-        child = node.get(_text(step)) if step is not None else None
+        child = node.get(text(step)) if step is not None else None
         if not isinstance(child, h5py.Group):
             wanted = ("NXentry", "NXdata")
             children = [node.get(name) for name in node]
             groups = [c for c in children if isinstance(c, h5py.Group)]
-            child = next((g for g in groups if _text(g.attrs.get("NX_class", "")) in wanted), None)
+            child = next((g for g in groups if text(g.attrs.get("NX_class", "")) in wanted), None)
         if child is None:
             return None
         node = child
@@ -219,14 +173,14 @@ def _nexus_signal(file: Any) -> Any:
 def _signal_of(group: Any) -> Any:
     name = group.attrs.get("signal")
     if name is not None:
-        return _at(group, _text(name))
-    if _text(group.attrs.get("NX_class", "")) != "NXdata":
+        return numbers_at(group, text(name))
+    if text(group.attrs.get("NX_class", "")) != "NXdata":
         return None
     for child in group:
-        node = _at(group, child)
+        node = numbers_at(group, child)
         if node is not None and "signal" in node.attrs:
             return node
-    return _at(group, "data")
+    return numbers_at(group, "data")
 
 
 class Hdf5Blocks(FileArray):
@@ -266,19 +220,28 @@ def _stored(path: Path, file: Any, dataset: Any) -> StoredImage:
         return StoredImage(
             array, dims, coords=coords, name=own.get("name"), attrs=metadata.attrs_from_plain(own), notes=notes
         )
-    dims, guessed = _dims(dataset)
-    notes += guessed
-    coords = _coords(dataset, dims)
-    spacing: dict[str, tuple[float, str]] = {}
-    for dim, step in _voxel_attr(dataset, dims).items():
-        if dim not in coords:
-            spacing[dim] = (step, "um")
+    special = ptychography.stored(file, dataset, array)
+    if special is not None:
+        special.notes = [*notes, *special.notes]
+        return special
+    axes = nxstxm.read_axes(file, dataset) or read_axes(dataset)
     attrs: dict[str, Any] = {}
     for ours, theirs in (("units", "units"), ("units", "unit"), ("long_name", "long_name")):
         if theirs in dataset.attrs:
-            attrs.setdefault(ours, _text(dataset.attrs[theirs]))
+            attrs.setdefault(ours, text(dataset.attrs[theirs]))
+    if dataset.name.rsplit("/", 1)[-1].lower() == "counts":
+        attrs.setdefault("units", "counts")
+    described, told = nxstxm.describe(file, dataset)
+    spacing = {dim: (step, "um") for dim, step in voxel_size(dataset, axes.dims).items() if dim not in axes.coords}
+    turn = tuple(slice(None, None, -1 if dim in axes.turned else 1) for dim in axes.dims)
     return StoredImage(
-        array, dims, spacing=spacing, coords=coords, name=dataset.name.rsplit("/", 1)[-1], attrs=attrs, notes=notes
+        array.to_dask()[turn] if axes.turned else array,
+        axes.dims,
+        spacing=spacing,
+        coords=axes.coords,
+        name=dataset.name.rsplit("/", 1)[-1],
+        attrs=described | attrs,
+        notes=[*notes, *axes.notes, *told],
     )
 
 
@@ -292,9 +255,9 @@ def _holes(path: Path, dataset: Any) -> list[str]:
                     "Copy the files together."
                 )
     for name, _, _ in dataset.external or ():
-        if not (path.parent / _text(name)).exists():
+        if not (path.parent / text(name)).exists():
             raise FileError(
-                f"{path}: {dataset.name} takes its values from {_text(name)}, which is not there. "
+                f"{path}: {dataset.name} takes its values from {text(name)}, which is not there. "
                 "Copy the files together."
             )
     if dataset.chunks is not None and not dataset.is_virtual:
@@ -309,127 +272,14 @@ def _holes(path: Path, dataset: Any) -> list[str]:
 
 
 def _own(path: Path, dataset: Any) -> dict[str, Any] | None:
-    text = dataset.attrs.get("operando")
-    if text is None:
+    written = dataset.attrs.get("operando")
+    if written is None:
         return None
     try:
-        own = json.loads(_text(text))
+        own = json.loads(text(written))
     except ValueError as error:
         raise FileError(f"{path}: the attribute 'operando' of {dataset.name} is damaged ({error}).") from error
     return own if isinstance(own, dict) else None
-
-
-def _axis_words(dataset: Any) -> list[str] | None:
-    """Names of the axes from the data set or its NXdata group, in any of the usual spellings."""
-    for node, key in ((dataset, "axes"), (dataset.parent, "axes")):
-        value = node.attrs.get(key)
-        if value is None:
-            continue
-        if isinstance(value, bytes | str):
-            words = [w for w in re.split(r"[,:;\s\[\]]+", _text(value)) if w]
-        else:
-            words = [_text(w) for w in np.atleast_1d(value)]
-        if len(words) == dataset.ndim:
-            return words
-    return None
-
-
-def _as_dim(word: str) -> str | None:
-    lower = word.lower()
-    if lower in DIMS:
-        return lower
-    if lower in _AXIS_NAMES:
-        return _AXIS_NAMES[lower]
-    match = _UNIT_SUFFIX.match(word if word[:1].islower() else lower)
-    if match and units.kind(match["unit"]):
-        return _as_dim(match["name"])
-    return None
-
-
-def _dims(dataset: Any) -> tuple[tuple[str, ...], list[str]]:
-    words = _axis_words(dataset)
-    shape = dataset.shape
-    dims: list[str | None] = [None] * dataset.ndim
-    notes = []
-    if words is not None:
-        dims = [_as_dim(word) for word in words]
-        dims = [d if dims.count(d) == 1 else None for d in dims]
-    exchange = dataset.name.startswith("/exchange/")
-    if exchange and dataset.ndim == 3 and (words is None or dims[0] == "angle"):
-        theta = _at(dataset.parent, "theta")
-        fits = theta is not None and theta.shape == shape[:1]
-        if dims[0] == "angle" or fits or dataset.name.endswith(("_white", "_dark")):
-            return ("angle", "detector_y", "detector_x"), []
-    if dims[0] is None and dataset.ndim == 3:
-        found = {_as_dim(name): node.shape for name, node in _siblings(dataset)}
-        stacked = [d for d in ("energy", "wavenumber", "t", "angle") if found.get(d) == (shape[0],)]
-        if len(stacked) == 1 and stacked[0] not in dims:
-            dims[0] = stacked[0]
-    if None in dims:
-        free = [d for d in ("x", "y", "z", "t", "channel") if d not in dims]
-        if dataset.ndim > 4 and words is None:
-            notes.append("The axes have no names in the file: pass dims=(...).")
-        elif words is not None or dataset.ndim > 3:
-            notes.append(f"The names of the axes ({words or 'none'}) were completed by their place: check dims.")
-        for axis in reversed(range(len(dims))):
-            if dims[axis] is None:
-                dims[axis] = free.pop(0)
-    return tuple(str(d) for d in dims), notes
-
-
-def _siblings(dataset: Any) -> list[tuple[str, Any]]:
-    import h5py
-
-    nodes = [(name, dataset.parent.get(name)) for name in dataset.parent]
-    return [
-        (name, node)
-        for name, node in nodes
-        if isinstance(node, h5py.Dataset) and node.ndim == 1 and node.dtype.kind in "iufSO" and node.size > 0
-    ]
-
-
-def _coords(dataset: Any, dims: Sequence[str]) -> dict[str, Any]:
-    """Coordinates beside the data set whose length fits its axis."""
-    sizes = dict(zip(dims, dataset.shape, strict=True))
-    words = _axis_words(dataset)
-    named = dict(zip(words, dims, strict=True)) if words else {}
-    coords: dict[str, Any] = {}
-    for name, node in _siblings(dataset):
-        dim = named.get(name) or _as_dim(name)
-        if dim is None or dim not in sizes or node.size != sizes[dim] or node == dataset:
-            continue
-        if dim in coords and name not in named:
-            continue
-        values = node[()]
-        if node.dtype.kind in "SO":
-            values = np.asarray([_text(v) for v in values])
-            coords[dim] = (dim, values, {})
-            continue
-        match = _UNIT_SUFFIX.match(name)
-        unit = _text(node.attrs.get("units", node.attrs.get("unit", match["unit"] if match else "")))
-        attrs = {"units": units.canonical(unit)} if unit else {}
-        if dim == "angle" and not unit:
-            attrs = {"units": "deg"}
-        if dim in SPACE:
-            values = np.asarray(values, dtype=float)
-            if units.kind(unit) != "length" or not np.all(np.isfinite(values)):
-                continue
-        if "long_name" in node.attrs:
-            attrs["long_name"] = _text(node.attrs["long_name"])
-        coords[dim] = (dim, values, attrs)
-    return coords
-
-
-def _voxel_attr(dataset: Any, dims: Sequence[str]) -> dict[str, float]:
-    space = [d for d in dims if d in SPACE]
-    for key in _VOXEL_ATTRS:
-        if key in dataset.attrs:
-            values = np.atleast_1d(np.asarray(dataset.attrs[key], dtype=float))
-            if values.size == 1:
-                values = np.repeat(values, len(space))
-            if values.size == len(space) and np.all(np.isfinite(values) & (values > 0)):
-                return {dim: float(v) for dim, v in zip(space, values, strict=True)}
-    return {}
 
 
 def write_hdf5(image: xr.DataArray, path: Path, *, labels: bool, final: Path) -> None:
@@ -441,6 +291,7 @@ def write_hdf5(image: xr.DataArray, path: Path, *, labels: bool, final: Path) ->
     plain = metadata.to_plain(image)
     with h5py.File(path, "w") as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
+        stack = nxstxm.fits(image)
         entry = file.create_group("entry")
         entry.attrs.update({"NX_class": "NXentry", "default": "image"})
         entry["title"] = str(image.name or final.stem)
@@ -448,12 +299,13 @@ def write_hdf5(image: xr.DataArray, path: Path, *, labels: bool, final: Path) ->
         dims = [str(d) for d in image.dims]
         group.attrs["NX_class"] = "NXdata"
         group.attrs["signal"] = "data"
-        group.attrs["axes"] = [d if d in image.coords else "." for d in dims]
+        names = {d: nxstxm.field_name(d) if stack else d for d in dims}
+        group.attrs["axes"] = [names[d] if stack or d in image.coords else "." for d in dims]
         for name, coordinate in image.coords.items():
             if coordinate.dtype.kind in "iuf" and coordinate.dims == (name,):
-                axis = group.create_dataset(str(name), data=np.asarray(coordinate.values))
+                axis = group.create_dataset(names[str(name)], data=np.asarray(coordinate.values))
                 axis.attrs["units"] = str(coordinate.attrs.get("units", ""))
-                group.attrs[f"{name}_indices"] = dims.index(str(name))
+                group.attrs[f"{names[str(name)]}_indices"] = dims.index(str(name))
             elif coordinate.dims == (name,) and coordinate.dtype.kind in "UO":
                 group.create_dataset(str(name), data=[str(v) for v in coordinate.values], dtype=h5py.string_dtype())
         data = group.create_dataset(
@@ -471,6 +323,8 @@ def write_hdf5(image: xr.DataArray, path: Path, *, labels: bool, final: Path) ->
         if "long_name" in image.attrs:
             data.attrs["long_name"] = str(image.attrs["long_name"])
         data.attrs["operando"] = metadata.dumps(plain)
+        if stack:
+            nxstxm.write_entry(entry, group, image)
         if isinstance(image.data, da.Array):
             # HDF5 writes one block at a time; whole stored chunks are written once, not read and written again.
             target = grow_chunks(data.chunks, image.shape, image.dtype.itemsize)

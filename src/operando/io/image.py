@@ -47,9 +47,10 @@ def open_image(
     Parameters
     ----------
     path : str or Path
-        TIFF (also ImageJ, OME, BigTIFF), a folder of TIFF slices, HDF5 (NeXus, Data Exchange or any data set as
-        ``file.h5#/path/in/file``), raw values with a sidecar, OME-Zarr, PNG or JPEG. What the bytes say decides,
-        not the ending.
+        TIFF (also ImageJ, OME, BigTIFF), a folder of TIFF slices, HDF5 (NeXus, NXstxm, Data Exchange, CXI,
+        PtyPy, or any data set as ``file.h5#/path/in/file``), STXM (``.hdr`` with ``.xim``, ``.stk``, ``.ncb``),
+        ``.xrm`` and ``.txrm``, text masks, raw values with a sidecar, OME-Zarr, PNG or JPEG. What the bytes say
+        decides, not the ending.
     voxel_size_um : float or one per spatial dim, optional
         Edge of a voxel in um, in the order ``z, y, x``; replaces what the file says.
     dims : sequence of str, optional
@@ -64,8 +65,8 @@ def open_image(
     -------
     DataArray
         Dask-backed, dims in canonical order, spatial coordinates at voxel centers in um (px where the file
-        gives no voxel size), time in h. ``attrs``: ``units``, ``source``, ``provenance``, and what the file
-        kept (``long_name``, ``phases`` as a :class:`~operando.PhaseScheme`, ...).
+        gives no voxel size), time in h, photon energy in eV. ``attrs``: ``units``, ``source``, ``provenance``,
+        and what the file kept (``long_name``, ``phases`` as a :class:`~operando.PhaseScheme`, ...).
 
     Raises
     ------
@@ -163,6 +164,10 @@ def _assemble(
     data = stored.array.to_dask() if isinstance(stored.array, FileArray) else _lazy(stored.array)
     if order != list(range(len(order))):
         data = data.transpose(order)
+    gone = [] if dims is not None else [d for d in canonical if d in stored.drop and shape[names.index(d)] == 1]
+    if gone:
+        data = data.squeeze(axis=tuple(canonical.index(dim) for dim in gone))
+        canonical = tuple(dim for dim in canonical if dim not in gone)
     renamed = dict(zip(own, names, strict=True))
     sizes = dict(zip(names, shape, strict=True))
     space = [dim for dim in canonical if dim in SPACE]
@@ -222,6 +227,7 @@ def _in_our_units(dim: str, values: np.ndarray, attrs: dict[str, Any]) -> tuple[
     target = {
         "length": "um" if dim in (*SPACE, "detector_y", "detector_x") else None,
         "time": "h" if dim == "t" else None,
+        "energy": "eV" if dim == "energy" else None,
     }
     to = target.get(units.kind(unit) or "") if unit else None
     scale = 1.0
@@ -263,7 +269,7 @@ def save_image(
         Any dims of :data:`operando.core.axes.DIMS`; lazy images are written block by block.
     path : str or Path
         ``.zarr`` (OME-Zarr 0.5, the canonical store), ``.tif`` (OME-TIFF, BigTIFF where needed), ``.h5`` or
-        ``.nxs`` (NeXus), ``.raw`` (with a JSON sidecar).
+        ``.nxs`` (NeXus; an image over photon energy is a valid NXstxm entry), ``.raw`` (with a JSON sidecar).
     overwrite : bool
         Replace what stands at ``path``.
     labels : bool, optional
@@ -452,6 +458,8 @@ def _missing(image: xr.DataArray, space: list[str]) -> list[str]:
     other = [d for d in space if d not in unknown and units.kind(str(image.coords[d].attrs["units"])) != "length"]
     if other:
         missing.append(f"The unit along {', '.join(other)} is not a length: pass voxel_size_um.")
+    if "energy" in image.dims and "energy" not in image.coords:
+        missing.append("The photon energies are not stored: open it with operando.io.open_stack(path, energies=...).")
     if "t" in image.dims and str(image.coords["t"].attrs.get("units", "1")) == "1":
         missing.append("The times of the scans are not stored: set image['t'] in hours.")
     return missing

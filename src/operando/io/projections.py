@@ -12,7 +12,8 @@ import xarray as xr
 from operando.core import units
 from operando.core.errors import FileError, InputError, nearest
 from operando.core.provenance import file_digest, record
-from operando.io.hdf5 import Hdf5Blocks, Hdf5Reader, _at, _holes, _numeric, _opened, _text
+from operando.io.hdf5 import Hdf5Blocks, Hdf5Reader, _holes, _numeric, _opened
+from operando.io.hdf5_axes import numbers_at, text
 from operando.io.lazy import FileArray
 
 _FRAME = ("detector_y", "detector_x")
@@ -80,7 +81,7 @@ def open_projections(
         if keys is not None:
             parts, degrees, notes = _nxtomo(place, file, keys)
             size = _sample_pixel(keys.parent)
-        elif _at(file, "exchange/data") is not None:
+        elif numbers_at(file, "exchange/data") is not None:
             parts, degrees, notes = _data_exchange(place, file)
             size = None
         else:
@@ -163,7 +164,7 @@ def _data_exchange(
         ("flat", "flat_frame", "data_white"),
         ("dark", "dark_frame", "data_dark"),
     ):
-        node = _at(file, f"exchange/{inside}")
+        node = numbers_at(file, f"exchange/{inside}")
         if node is None or 0 in node.shape:
             continue
         if node.ndim != 3:
@@ -172,14 +173,14 @@ def _data_exchange(
         parts[name] = (leading, Hdf5Blocks(place, node), None)
     if "projections" not in parts:
         raise FileError(f"{place}: /exchange/data is empty. It was not written to its end.")
-    theta = _at(file, "exchange/theta")
+    theta = numbers_at(file, "exchange/theta")
     return parts, None if theta is None else _in_degrees(place, theta), notes
 
 
 def _nxtomo(
     place: Path, file: Any, keys: Any
 ) -> tuple[dict[str, tuple[str, FileArray, np.ndarray | None]], np.ndarray | None, list[str]]:
-    frames = _at(keys.parent, "data")
+    frames = numbers_at(keys.parent, "data")
     if frames is None or frames.ndim != 3:
         raise FileError(f"{place}: {keys.name} stands beside no stack of frames named 'data'. Write the file again.")
     values = np.asarray(keys[()]).ravel().astype(int)
@@ -242,7 +243,7 @@ class SelectedFrames(FileArray):
 def _image_key(file: Any) -> Any:
     """The image_key of the first group that has frames beside it; links to it count once."""
     found = [node for name, node in _numeric(file) if name.rsplit("/", 1)[-1] == "image_key" and node.ndim <= 1]
-    with_frames = [node for node in found if _at(node.parent, "data") is not None]
+    with_frames = [node for node in found if numbers_at(node.parent, "data") is not None]
     return (with_frames or found or [None])[0]
 
 
@@ -264,7 +265,7 @@ def _angles_near(file: Any, keys: Any, count: int) -> Any:
 
 def _in_degrees(place: Path, theta: Any) -> np.ndarray:
     values = np.asarray(theta[()], dtype=float).ravel()
-    unit = _text(theta.attrs.get("units", theta.attrs.get("unit", "deg"))).strip().lower()
+    unit = text(theta.attrs.get("units", theta.attrs.get("unit", "deg"))).strip().lower()
     if unit in ("", "deg", "degree", "degrees", "°"):
         return values
     if unit in ("rad", "radian", "radians"):
@@ -280,7 +281,7 @@ def _sample_pixel(detector: Any) -> tuple[float, float] | None:
     sizes = []
     for name in ("y_sample_pixel_size", "x_sample_pixel_size"):
         node = detector.get(name)
-        unit = "m" if node is None else _text(node.attrs.get("units", "m"))
+        unit = "m" if node is None else text(node.attrs.get("units", "m"))
         if node is None or units.kind(unit) != "length":
             return None
         sizes.append(float(np.asarray(node[()]).ravel()[0]) * units.factor(unit, "um"))

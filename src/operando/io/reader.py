@@ -70,6 +70,8 @@ class StoredImage:
         Of the image.
     notes : sequence of str
         What is missing or was guessed, one plain sentence each.
+    drop : sequence of str
+        Dims of length one that only the file needs; they go unless the caller names the axes.
     """
 
     array: Any
@@ -80,6 +82,7 @@ class StoredImage:
     name: str | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    drop: Sequence[str] = ()
 
 
 @runtime_checkable
@@ -132,7 +135,7 @@ def readers() -> dict[str, Reader]:
     Examples
     --------
     >>> sorted(readers())[:3]
-    ['hdf5', 'ome-zarr', 'picture']
+    ['hdf5', 'mask', 'ncb']
     """
     found: dict[str, Reader] = {}
     for entry in sorted(
@@ -160,10 +163,9 @@ def readers() -> dict[str, Reader]:
 
 # Formats that people have beside their images: what they are and what to do, for "why I cannot read this".
 _ELSEWHERE: dict[tuple[str, ...], str] = {
-    (".xrm", ".txrm", ".txm"): "a Zeiss OLE file, which is not supported yet: export it as TIFF",
-    (".hdr", ".xim"): "an STXM text file, which is not supported yet: export it as TIFF or HDF5",
     (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".bdf"): "a table, not an image",
-    (".txt", ".md", ".json", ".yaml", ".yml", ".xml", ".xdi"): "a text file, not an image",
+    (".xas", ".xdi", ".nor", ".xsp", ".spec"): "a spectrum, not an image: open it with operando.io.open_spectra",
+    (".txt", ".md", ".json", ".yaml", ".yml", ".xml"): "a text file, not an image",
     (".mpr", ".mpt", ".ndax", ".nda", ".res"): "a battery cycler's file, not an image",
     (".gif", ".mp4", ".avi", ".mov", ".webm"): "a movie, whose values are not measured ones: export frames as TIFF",
     (".npy", ".npz"): "a NumPy file: load it and use operando.labeled_image(array, voxel_size_um=...)",
@@ -217,7 +219,7 @@ def _why(path: Path, reasons: list[str]) -> str:
         if path.name.lower().endswith(suffixes):
             return f"it is {what}"
     if head == _OLE:
-        return f"it is {_ELSEWHERE[('.xrm', '.txrm', '.txm')]}"
+        return "it is an OLE file (as of old office programs) without the images of an X-ray microscope"
     if reasons:
         return "; ".join(reasons)
     endings = sorted({suffix for reader in readers().values() for suffix in reader.suffixes})

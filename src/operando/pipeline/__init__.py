@@ -3,17 +3,23 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from operando.pipeline import cell_ct, cylindrical_cell, demo, pores, sparse_labels
+from operando.pipeline import cell_ct, cylindrical_cell, demo, pores, sparse_labels, stxm
 from operando.pipeline.planning import Plan, PlannedStep, plan
 from operando.pipeline.pores import demo as pores_demo
 from operando.pipeline.recipe import LoadedRecipe, Recipe, load
 from operando.pipeline.running import execute, finished_steps, plan_in
 from operando.pipeline.step import Listener, Step, Task, derived_seed
+from operando.pipeline.stxm import demo as stxm_demo
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (cell_ct.RECIPE, pores.RECIPE, cylindrical_cell.RECIPE, sparse_labels.RECIPE)
+    recipe.name: recipe
+    for recipe in (cell_ct.RECIPE, pores.RECIPE, stxm.RECIPE, cylindrical_cell.RECIPE, sparse_labels.RECIPE)
 }
-DEMOS: dict[str, Callable[..., Path]] = {"cell-ct": demo.write_demo, "pores": pores_demo.write_demo}
+DEMOS: dict[str, Callable[..., Path]] = {
+    "cell-ct": demo.write_demo,
+    "pores": pores_demo.write_demo,
+    "stxm": stxm_demo.write_demo,
+}
 """Recipes with a synthetic cell of their own: what writes it and the recipe file."""
 
 __all__ = [

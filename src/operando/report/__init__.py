@@ -38,6 +38,17 @@ from operando.report.render import render_volume
 from operando.report.renders import cycle_states, render_panel, render_scans, render_series
 from operando.report.sections import cross_section, cross_sections
 from operando.report.series import component_volumes, quantity_lines, thickness
+from operando.report.spectral_beam import drift_plot, i0_plot
+from operando.report.spectral_clusters import cluster_map, reference_collinearity, scree_plot
+from operando.report.spectral_complex import complex_image
+from operando.report.spectral_composite import false_color
+from operando.report.spectral_energies import energy_choice
+from operando.report.spectral_fits import spectra_with_fit, spectrum_with_fit
+from operando.report.spectral_lithium import core_to_rim_plot, lithiation_distribution, particle_map, phase_boundary
+from operando.report.spectral_maps import ambiguity_map, flag_map, map_with_uncertainty, r_factor_map, weight_maps
+from operando.report.spectral_movies import energy_frames, energy_movie
+from operando.report.spectral_overview import spectral_overview
+from operando.report.spectral_spectra import reference_spectra
 from operando.report.style import png_bytes, rgb_array, vector_bytes
 from operando.report.voltage import voltage_trace
 from operando.report.wording import quantity_text
@@ -50,11 +61,15 @@ __all__ = [
     "TableItem",
     "TextItem",
     "agreement_chart",
+    "ambiguity_map",
     "annotation_examples",
     "balance",
     "closure_chart",
+    "cluster_map",
+    "complex_image",
     "component_maps",
     "component_volumes",
+    "core_to_rim_plot",
     "correlation_series",
     "coverage",
     "cross_section",
@@ -62,12 +77,19 @@ __all__ = [
     "current_maps",
     "cycle_states",
     "deformation_map",
+    "drift_plot",
     "effect_sizes",
     "electrode_edges",
     "electrolyte_depth",
     "electrolyte_porosity",
+    "energy_choice",
+    "energy_frames",
+    "energy_movie",
+    "false_color",
+    "flag_map",
     "flux_field",
     "hot_spot_sections",
+    "i0_plot",
     "image_and_charge",
     "image_over_charge",
     "label_panels",
@@ -76,12 +98,16 @@ __all__ = [
     "layer_section",
     "ledger_chart",
     "ledger_table",
+    "lithiation_distribution",
     "map_rows",
+    "map_with_uncertainty",
     "microstructure_factors",
     "motion_series",
     "movie",
     "movie_frames",
     "page",
+    "particle_map",
+    "phase_boundary",
     "png_bytes",
     "pore_sections",
     "porosity_by_depth",
@@ -91,12 +117,19 @@ __all__ = [
     "porosity_maps",
     "quantity_lines",
     "quantity_text",
+    "r_factor_map",
+    "reference_collinearity",
+    "reference_spectra",
     "reliability_diagram",
     "render_panel",
     "render_scans",
     "render_series",
     "render_volume",
     "rgb_array",
+    "scree_plot",
+    "spectra_with_fit",
+    "spectral_overview",
+    "spectrum_with_fit",
     "spot_persistence",
     "thickness",
     "tortuosity_maps",
@@ -110,6 +143,7 @@ __all__ = [
     "voltage_envelope",
     "voltage_trace",
     "volume_bias",
+    "weight_maps",
     "workflow",
     "write_page",
 ]

@@ -1,0 +1,169 @@
+"""From weights of phases to lithium: x in Li_x M at every pixel, with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from operando.core.errors import AxesError, InputError, nearest
+from operando.core.provenance import record
+
+Stoichiometry = Mapping[str, float | None] | Sequence[float | None] | xr.DataArray
+"""x in Li_x M per phase, by name or in the order of the components; None for what holds no host."""
+
+
+def lithiation(
+    weights: xr.DataArray | xr.Dataset,
+    stoichiometry: Stoichiometry,
+    *,
+    moles: Stoichiometry | None = None,
+    minimum_thickness: float = 0.0,
+) -> xr.DataArray:
+    """Lithium per formula unit of the host, from the weights of the phases.
+
+    Parameters
+    ----------
+    weights : DataArray, dims (component, ...), or the Dataset that :func:`unmix` returns
+        Amount of each phase. May be lazy.
+    stoichiometry : mapping of names to float, sequence of float, or DataArray (component,)
+        x of every phase. None or NaN for a component that is no host (carbon, a binder): it does not count. A mapping
+        may hold more phases than were fitted.
+    moles : as ``stoichiometry``, optional
+        Formula units of host per unit of weight, in any common unit: thickness weights of phases that swell hold
+        fewer. Default: equal.
+    minimum_thickness : float, in the unit of the weights
+        Pixels with less host than this in sum are NaN, and so are those without any.
+
+    Returns
+    -------
+    DataArray, dims (...) as the weights without component, units "1"
+        x in Li_x M; NaN where there is no host or a weight is missing.
+
+    Raises
+    ------
+    InputError, AxesError
+        Where a phase has no stoichiometry, no phase is a host, or the dims do not fit.
+
+    Notes
+    -----
+    .. math:: x = \\frac{\\sum_j w_j n_j x_j}{\\sum_j w_j n_j}
+
+    Weights are taken as they are: negative ones, from a fit without bound, may put x outside the range of the phases.
+    References normalized to the same edge step give weights that are proportional to formula units (one metal atom,
+    one edge step), so that ``moles`` stay equal; references per um need ``moles`` = density / molar mass.
+
+    Examples
+    --------
+    Three parts of V2O5 and one of LiV2O5 hold a quarter of a lithium per formula unit:
+
+    >>> weights = xr.DataArray([[3.0], [1.0]], dims=("component", "x"), coords={"component": ["V2O5", "LiV2O5"]})
+    >>> lithiation(weights, {"V2O5": 0.0, "LiV2O5": 1.0}).values.tolist()
+    [0.25]
+    """
+    where = "lithiation"
+    table, x, n = host_table(weights, stoichiometry, moles, where=where)
+    total = (table * n).sum("component", skipna=False)
+    lithium = (table * (n * x)).sum("component", skipna=False)
+    thickness = table.sum("component", skipna=False)
+    enough = (thickness > 0) & (thickness >= minimum_thickness) & (total > 0)
+    result = (lithium / total.where(enough)).rename("lithiation")
+    result.attrs = {
+        "units": "1",
+        "long_name": "x in Li_x M",
+        "minimum_thickness": float(minimum_thickness),
+        **({"simulated": True} if weights.attrs.get("simulated") else {}),
+        "provenance": record(
+            "operando.spectral.lithiation",
+            {
+                "stoichiometry": dict(zip(map(str, table["component"].values), x.values.tolist(), strict=True)),
+                "moles": n.values.tolist(),
+                "minimum_thickness": minimum_thickness,
+            },
+        ),
+    }
+    return result
+
+
+def host_table(
+    weights: Any, stoichiometry: Stoichiometry, moles: Stoichiometry | None, *, where: str
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Weights of the phases that are hosts, with their x and their formula units per weight, both (component,)."""
+    array = weights_of(weights, where=where)
+    names = component_names(array)
+    x = per_component(stoichiometry, names, where=where, what="stoichiometry")
+    n = per_component(moles, names, where=where, what="moles") if moles is not None else np.ones(len(names))
+    host = np.isfinite(x)
+    if not host.any():
+        raise InputError(f"{where}: at least one phase must be a host with an x of its own, got none of {names}.")
+    if not np.all(n[host] > 0):
+        raise InputError(
+            f"{where}: moles must be positive for every host, got {n[host].tolist()}. Give mol per weight."
+        )
+    table = array.isel(component=np.flatnonzero(host))
+    table = table.assign_coords(component=[name for name, is_host in zip(names, host, strict=True) if is_host])
+    coords = {"component": table["component"]}
+    return (
+        table,
+        xr.DataArray(x[host], dims="component", coords=coords),
+        xr.DataArray(n[host], dims="component", coords=coords),
+    )
+
+
+def weights_of(weights: Any, *, where: str) -> xr.DataArray:
+    """The DataArray of weights in what :func:`unmix` returned, or itself."""
+    if isinstance(weights, xr.Dataset):
+        if "weight" not in weights:
+            raise InputError(
+                f"{where}: a Dataset must hold 'weight' (component, y, x), got {sorted(map(str, weights.data_vars))}. "
+                "Give what operando.spectral.unmix returned."
+            )
+        weights = weights["weight"]
+    if not isinstance(weights, xr.DataArray):
+        raise InputError(
+            f"{where}: weights must be a DataArray with the dim component, got {type(weights).__name__}. Write "
+            "xarray.DataArray(array, dims=('component', 'y', 'x'), coords={'component': names})."
+        )
+    if "component" not in weights.dims:
+        raise AxesError(f"{where}: weights must have the dim component, got {weights.dims}. Rename or expand it.")
+    return weights
+
+
+def component_names(array: xr.DataArray) -> list[str]:
+    """Names of the components, or ``component 0``, ``component 1``, ... where they have none."""
+    if "component" in array.coords:
+        return [str(name) for name in array.coords["component"].values]
+    return [f"component {i}" for i in range(array.sizes["component"])]
+
+
+def per_component(values: Any, names: Sequence[str], *, where: str, what: str) -> np.ndarray:
+    """One float per name, NaN for None, from a mapping, a sequence or a DataArray."""
+    if isinstance(values, xr.DataArray):
+        if values.dims != ("component",):
+            raise AxesError(f"{where}: {what} must have the dim component alone, got {values.dims}.")
+        if "component" in values.coords:
+            values = dict(zip(map(str, values.coords["component"].values), values.values.tolist(), strict=True))
+        else:
+            values = values.values.tolist()
+    if isinstance(values, Mapping):
+        table = {str(name): value for name, value in values.items()}
+        missing = [name for name in names if name not in table]
+        if missing:
+            raise InputError(
+                f"{where}: {what} must name every phase, {missing[0]!r} is missing. "
+                f"{nearest(missing[0], table) if table else 'It is empty.'} Give None for a phase that is no host."
+            )
+        given: list[Any] = [table[name] for name in names]
+    else:
+        given = list(np.atleast_1d(np.asarray(values, dtype=object)))
+        if len(given) != len(names):
+            raise InputError(
+                f"{where}: {what} must have one number per phase {list(names)}, got {len(given)}. "
+                "A mapping of names to numbers is safer."
+            )
+    try:
+        return np.array([np.nan if value is None else float(value) for value in given])
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: {what} must be numbers or None, got {given!r}.") from None

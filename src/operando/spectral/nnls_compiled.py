@@ -1,0 +1,292 @@
+"""The loops over pixels behind :mod:`operando.spectral.nnls`, compiled; import them where they are needed.
+
+A problem is a factor M (rows, n) and a target b (rows): minimize ``|M w - b|`` over w >= 0. Working on a factor and never
+on its Gram matrix keeps the error of a weight proportional to the condition number, not to its square.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from operando.spectral.nnls import DEPENDENT
+
+_ROUNDING = 20 * 2.3e-16
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def pivot_by_table(
+    target: np.ndarray,
+    operators: np.ndarray,
+    gradients: np.ndarray,
+    lengths: np.ndarray,
+    smallest: int,
+    limit: int,
+    weights: np.ndarray,
+    solved: np.ndarray,
+) -> None:
+    """Block principal pivoting with the solution of every support known in advance.
+
+    ``operators`` (2^n, n, rows) gives the weights of a support from a target (pixels, rows), ``gradients`` (2^n, n, rows)
+    half the gradient of the squared misfit there. Fills ``weights`` (pixels, n) and ``solved`` (pixels).
+    """
+    pixels, rows = target.shape
+    n = operators.shape[1]
+    everything = (1 << n) - 1
+    w = np.empty(n)
+    for p in range(pixels):
+        size = 0.0
+        for i in range(rows):
+            size += target[p, i] * target[p, i]
+        size = np.sqrt(size) * _ROUNDING * rows
+        support, best, patience = everything, n + 1, 3
+        solved[p] = False
+        for _ in range(limit):
+            infeasible, wrong, last = 0, 0, 0
+            for j in range(n):
+                bit = 1 << j
+                total = 0.0
+                if support & bit:
+                    for i in range(rows):
+                        total += operators[support, j, i] * target[p, i]
+                    w[j] = total
+                    bad = total < 0.0
+                else:
+                    for i in range(rows):
+                        total += gradients[support, j, i] * target[p, i]
+                    w[j] = 0.0
+                    bad = total < -size * lengths[j]
+                if bad:
+                    infeasible += 1
+                    wrong |= bit
+                    last = bit
+            if infeasible == 0:
+                for j in range(n):
+                    weights[p, j] = w[j]
+                solved[p] = True
+                break
+            if infeasible < best:
+                best, patience = infeasible, 3
+                support ^= wrong
+            elif patience > 0:
+                patience -= 1
+                support ^= wrong
+            else:
+                support ^= last
+            if support < smallest:
+                break
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _solve_support(
+    factor: np.ndarray,
+    target: np.ndarray,
+    triangular: bool,
+    support: np.ndarray,
+    w: np.ndarray,
+    work: np.ndarray,
+    rest: np.ndarray,
+) -> None:
+    """Least squares over the columns in ``support`` by Householder reflections; ``rest`` becomes b - M w.
+
+    A column that the earlier ones of the support already span gets the weight 0.
+    """
+    rows, n = factor.shape
+    # Rows of ``work``: n columns of the triangle that arises, n vectors of reflections, and below which row these end.
+    taken = np.empty(n, np.int64)
+    ends = np.empty(n, np.int64)
+    rank, height = 0, 0
+    for i in range(rows):
+        rest[i] = target[i]
+    for j in range(n):
+        w[j] = 0.0
+        if not support[j] or rank == rows:
+            continue
+        height = j + 1 if triangular else rows
+        column, mirror = work[rank], work[n + rank]
+        whole = 0.0
+        for i in range(height):
+            column[i] = factor[i, j]
+            whole += factor[i, j] * factor[i, j]
+        for k in range(rank):
+            earlier = work[n + k]
+            dot = 0.0
+            for i in range(k, ends[k]):
+                dot += earlier[i] * column[i]
+            for i in range(k, ends[k]):
+                column[i] -= dot * earlier[i]
+        left = 0.0
+        for i in range(rank, height):
+            left += column[i] * column[i]
+        if left <= DEPENDENT * DEPENDENT * whole or left == 0.0:
+            continue
+        if height == rank + 1:
+            ends[rank] = rank
+        else:
+            head = column[rank]
+            alpha = -np.sqrt(left) if head > 0 else np.sqrt(left)
+            shifted = head - alpha
+            norm = np.sqrt(2.0 / (left - head * head + shifted * shifted))
+            mirror[rank] = shifted * norm
+            dot = mirror[rank] * rest[rank]
+            for i in range(rank + 1, height):
+                mirror[i] = column[i] * norm
+                dot += mirror[i] * rest[i]
+            for i in range(rank, height):
+                rest[i] -= dot * mirror[i]
+            column[rank] = alpha
+            ends[rank] = height
+        taken[rank] = j
+        rank += 1
+    for k in range(rank - 1, -1, -1):
+        total = rest[k]
+        for later in range(k + 1, rank):
+            total -= work[later, k] * w[taken[later]]
+        w[taken[k]] = total / work[k, k]
+    for i in range(rows):
+        rest[i] = target[i]
+    for k in range(rank):
+        j = taken[k]
+        for i in range(j + 1 if triangular else rows):
+            rest[i] -= factor[i, j] * w[j]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _pivot(
+    factor: np.ndarray,
+    target: np.ndarray,
+    triangular: bool,
+    tolerance: np.ndarray,
+    support: np.ndarray,
+    w: np.ndarray,
+    work: np.ndarray,
+    rest: np.ndarray,
+) -> bool:
+    """Block principal pivoting with the backup rule of Kim and Park; False where it has not ended in time."""
+    rows, n = factor.shape
+    support[:] = True
+    wrong = np.empty(n, np.bool_)
+    best, patience = n + 1, 3
+    for _ in range(5 * n + 10):
+        _solve_support(factor, target, triangular, support, w, work, rest)
+        infeasible, last = 0, 0
+        for j in range(n):
+            if support[j]:
+                wrong[j] = w[j] < 0.0
+            else:
+                slope = 0.0
+                for i in range(rows):
+                    slope += factor[i, j] * rest[i]
+                wrong[j] = slope > tolerance[j]
+            if wrong[j]:
+                infeasible += 1
+                last = j
+        if infeasible == 0:
+            return True
+        if infeasible < best:
+            best, patience = infeasible, 3
+        elif patience > 0:
+            patience -= 1
+        else:
+            support[last] = not support[last]
+            continue
+        for j in range(n):
+            support[j] = support[j] != wrong[j]
+    return False
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _climb(
+    factor: np.ndarray,
+    target: np.ndarray,
+    triangular: bool,
+    tolerance: np.ndarray,
+    support: np.ndarray,
+    w: np.ndarray,
+    work: np.ndarray,
+    rest: np.ndarray,
+) -> None:
+    """The active-set method of Lawson and Hanson, which ends for dependent columns too."""
+    rows, n = factor.shape
+    feasible = np.zeros(n)
+    refused = np.zeros(n, np.bool_)
+    support[:] = False
+    for i in range(rows):
+        rest[i] = target[i]
+    for _ in range(10 * n + 10):
+        entering, steepest = -1, 0.0
+        for j in range(n):
+            if support[j] or refused[j]:
+                continue
+            slope = 0.0
+            for i in range(rows):
+                slope += factor[i, j] * rest[i]
+            if slope > tolerance[j] and slope > steepest:
+                entering, steepest = j, slope
+        if entering < 0:
+            break
+        support[entering] = True
+        _solve_support(factor, target, triangular, support, w, work, rest)
+        if w[entering] <= 0.0:
+            # Rounding only: what enters must gain weight.
+            support[entering] = False
+            refused[entering] = True
+            _residual(factor, target, feasible, rest)
+            continue
+        refused[:] = False
+        while True:
+            step, leaving = 1.0, -1
+            for j in range(n):
+                if support[j] and w[j] <= 0.0 and feasible[j] <= step * (feasible[j] - w[j]):
+                    step, leaving = feasible[j] / (feasible[j] - w[j]), j
+            for j in range(n):
+                if support[j]:
+                    feasible[j] += step * (w[j] - feasible[j])
+            if leaving < 0:
+                break
+            for j in range(n):
+                if support[j] and (j == leaving or feasible[j] <= 0.0):
+                    feasible[j] = 0.0
+                    support[j] = False
+            _solve_support(factor, target, triangular, support, w, work, rest)
+    for j in range(n):
+        w[j] = max(feasible[j], 0.0)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _residual(factor: np.ndarray, target: np.ndarray, w: np.ndarray, rest: np.ndarray) -> None:
+    for i in range(factor.shape[0]):
+        total = target[i]
+        for j in range(factor.shape[1]):
+            total -= factor[i, j] * w[j]
+        rest[i] = total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def pivot_each(factors: np.ndarray, target: np.ndarray, triangular: bool, weights: np.ndarray) -> None:
+    """Solve every pixel by itself: ``factors`` (pixels or 1, rows, n), ``target`` (pixels, rows), fills ``weights``.
+
+    ``triangular``: the factors are upper triangular, which saves most of the work.
+    """
+    pixels, rows = target.shape
+    n = factors.shape[2]
+    support = np.empty(n, np.bool_)
+    work = np.empty((2 * n, rows))
+    rest = np.empty(rows)
+    tolerance = np.empty(n)
+    w = np.empty(n)
+    for p in range(pixels):
+        factor = factors[p if factors.shape[0] > 1 else 0]
+        size = 0.0
+        for i in range(rows):
+            size += target[p, i] * target[p, i]
+        size = np.sqrt(size) * _ROUNDING * rows
+        for j in range(n):
+            length = 0.0
+            for i in range(rows):
+                length += factor[i, j] * factor[i, j]
+            tolerance[j] = size * np.sqrt(length)
+        if not _pivot(factor, target[p], triangular, tolerance, support, w, work, rest):
+            _climb(factor, target[p], triangular, tolerance, support, w, work, rest)
+        for j in range(n):
+            weights[p, j] = max(w[j], 0.0)

@@ -1,0 +1,130 @@
+"""What a stack is: images over photon energy, or any array with energies and whatever space dims there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from operando.core import units
+from operando.core.axes import SPACE
+from operando.core.errors import AxesError, InputError, UnitsError
+
+ENERGY_ATTRS = {"units": "eV", "long_name": "Photon energy"}
+ENERGY_TOLERANCE_EV = 1e-3
+"""Energies closer than this are the same: what is left of them after a text file or a 32-bit float."""
+
+
+def as_stack(stack: Any, *, where: str, name: str = "the stack", energy: bool = True) -> xr.DataArray:
+    """Return ``stack`` as a DataArray with dims ``(energy, [z], [y], [x])``, in that order.
+
+    Parameters
+    ----------
+    stack : DataArray or array
+        A plain array of one to four axes is taken to have the last of ``z, y, x`` and, before them, the energy. Lazy
+        arrays stay lazy.
+    where, name : str
+        Function and argument, for the message.
+    energy : bool
+        Whether there must be an energy axis. Without, a plain array has space dims only.
+
+    Raises
+    ------
+    AxesError
+        Where the dims are others.
+
+    Examples
+    --------
+    >>> as_stack(np.zeros((3, 4, 5)), where="example").dims
+    ('energy', 'y', 'x')
+    """
+    if not isinstance(stack, xr.DataArray):
+        if isinstance(stack, (str, bytes, xr.Dataset)) or not hasattr(stack, "__len__"):
+            raise InputError(
+                f"{where}: {name} must be a DataArray with dims (energy, y, x), got {type(stack).__name__}. "
+                "Open a file with operando.io.open_image; take one variable of a Dataset."
+            )
+        data = stack if hasattr(stack, "ndim") else np.asarray(stack)
+        most = 4 if energy else 3
+        if not 1 <= data.ndim <= most:
+            raise AxesError(f"{where}: {name} has {data.ndim} axes, which has no default dims. Pass a DataArray.")
+        dims = ("energy",) * energy + SPACE[3 - (data.ndim - energy) :]
+        return xr.DataArray(data, dims=dims)
+    dims = tuple(map(str, stack.dims))
+    unknown = [dim for dim in dims if dim not in ("energy", *SPACE)]
+    if unknown or (energy and "energy" not in dims):
+        raise AxesError(
+            f"{where}: {name} must have the dims ({'energy, ' if energy else '[energy], '}[z], [y], [x]), got {dims}. "
+            "Rename or select first, for example stack.rename(channel='energy')."
+        )
+    return stack.transpose(*(dim for dim in ("energy", *SPACE) if dim in dims))
+
+
+def energies_ev(array: xr.DataArray, *, where: str, name: str = "the stack") -> np.ndarray:
+    """Photon energies of an array in eV, in its own order.
+
+    Raises
+    ------
+    InputError, UnitsError
+        Where the array has no energies, or they repeat, are not finite or are no energies.
+
+    Examples
+    --------
+    >>> stack = xr.DataArray([1.0, 2.0], dims="energy", coords={"energy": ("energy", [0.7, 0.71], {"units": "keV"})})
+    >>> energies_ev(stack, where="example").tolist()
+    [700.0, 710.0]
+    """
+    if "energy" not in array.coords or array.coords["energy"].dims != ("energy",):
+        raise InputError(
+            f"{where}: {name} must have a coordinate 'energy' in eV, got {sorted(map(str, array.coords))}. "
+            "Set it with stack.assign_coords(energy=[...])."
+        )
+    coordinate = array.coords["energy"]
+    unit = units.canonical(str(coordinate.attrs.get("units", "eV")))
+    if units.kind(unit) != "energy":
+        raise UnitsError(f"{where}: the energies of {name} must be in eV or keV, got {unit!r}. Set their units.")
+    values = np.asarray(coordinate.values, dtype=float) * units.factor(unit, "eV")
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: the energies of {name} must be finite, got {values[~np.isfinite(values)][0]}.")
+    ordered = np.sort(values)
+    repeated = ordered[1:][np.diff(ordered) == 0]
+    if repeated.size:
+        raise InputError(
+            f"{where}: every energy of {name} may occur once, got {repeated[0]:g} eV more than once. "
+            "Average repeated images first: stack.groupby('energy').mean()."
+        )
+    return values
+
+
+def same_energies(array: xr.DataArray, energies: np.ndarray, *, where: str, name: str, remedy: str) -> xr.DataArray:
+    """Put ``array`` on ``energies`` in eV, if it has just these, in whatever order.
+
+    Without energies of its own it must have as many of them, and is taken to be in the same order.
+
+    Raises
+    ------
+    InputError
+        Where the energies are others; ``remedy`` says what to do.
+    """
+    if "energy" not in array.coords:
+        if array.sizes["energy"] == energies.size:
+            return array
+        raise InputError(f"{where}: {name} has {array.sizes['energy']} values for {energies.size} energies. {remedy}")
+    own = energies_ev(array, where=where, name=name)
+    order = np.argsort(own)
+    place = np.clip(np.searchsorted(own[order], energies), 1, max(own.size - 1, 1))
+    if own.size > 1:
+        below = order[place - 1]
+        above = order[place]
+        picked = np.where(np.abs(own[below] - energies) <= np.abs(own[above] - energies), below, above)
+    else:
+        picked = np.zeros(energies.size, dtype=int)
+    off = np.abs(own[picked] - energies)
+    if off.max(initial=0.0) > ENERGY_TOLERANCE_EV:
+        worst = int(off.argmax())
+        raise InputError(
+            f"{where}: {name} must have the energies of the stack, but the nearest to {energies[worst]:g} eV is "
+            f"{own[picked[worst]]:g} eV. {remedy}"
+        )
+    return array.isel(energy=picked)

@@ -1,0 +1,233 @@
+"""The loops over pixels and energies behind :mod:`operando.spectral.unmix`, compiled; import them where they are needed.
+
+Stacks are (energy, pixels) with the pixels side by side. Sums run over a tile of pixels at a time, which stays in the
+fast memory of a core, in float64 whatever the stack is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from operando.spectral.nnls import DEPENDENT
+
+_TILE = 512
+_LARGEST = 1e300
+_SMALLEST = 1e-150
+
+
+# Contracted to fused multiply-adds, sums are faster and no less accurate; their order stays as it is written.
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+def project(
+    data: np.ndarray, first: int, stop: int, operator: np.ndarray, target: np.ndarray, squares: np.ndarray
+) -> None:
+    """``operator.T @ data[:, first:stop]`` as ``target`` (pixels, m), and the sum of squares of each pixel.
+
+    ``data`` (energy, pixels), ``operator`` (energy, m).
+    """
+    energies, m = operator.shape
+    fours = energies - energies % 4
+    sums = np.empty((m, _TILE))
+    for start in range(first, stop, _TILE):
+        size = min(_TILE, stop - start)
+        total = squares[start - first : start - first + size]
+        total[:] = 0.0
+        sums[:] = 0.0
+        # Four energies at a time, so that the sums are loaded and stored a quarter as often.
+        for e in range(0, fours, 4):
+            d0, d1 = data[e, start : start + size], data[e + 1, start : start + size]
+            d2, d3 = data[e + 2, start : start + size], data[e + 3, start : start + size]
+            for k in range(m):
+                a, b, c, d = operator[e, k], operator[e + 1, k], operator[e + 2, k], operator[e + 3, k]
+                row = sums[k]
+                for p in range(size):
+                    row[p] += a * d0[p] + b * d1[p] + c * d2[p] + d * d3[p]
+            for p in range(size):
+                v0, v1, v2, v3 = np.float64(d0[p]), np.float64(d1[p]), np.float64(d2[p]), np.float64(d3[p])
+                total[p] += v0 * v0 + v1 * v1 + v2 * v2 + v3 * v3
+        for e in range(fours, energies):
+            d0 = data[e, start : start + size]
+            for k in range(m):
+                a = operator[e, k]
+                row = sums[k]
+                for p in range(size):
+                    row[p] += a * d0[p]
+            for p in range(size):
+                v0 = np.float64(d0[p])
+                total[p] += v0 * v0
+        for p in range(size):
+            for k in range(m):
+                target[start - first + p, k] = sums[k, p]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _weigh(
+    data: np.ndarray, errors: np.ndarray, are_sigma: bool, size: int, values: np.ndarray, precision: np.ndarray
+) -> None:
+    """Values and precision of a row of pixels, both zero where a number is missing."""
+    for p in range(size):
+        value, error = np.float64(data[p]), np.float64(errors[p])
+        seen = abs(value) <= _LARGEST and error > _SMALLEST and error <= _LARGEST
+        values[p] = value if seen else 0.0
+        error = error if seen else 1.0
+        weight = 1.0 / (error * error) if are_sigma else error
+        precision[p] = weight if seen else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+def accumulate(
+    data: np.ndarray,
+    errors: np.ndarray,
+    are_sigma: bool,
+    first: int,
+    stop: int,
+    basis: np.ndarray,
+    gram: np.ndarray,
+    target: np.ndarray,
+) -> None:
+    """Weighted normal equations of every pixel: ``gram`` (pixels, m, m), lower half, and ``target`` (pixels, m).
+
+    ``errors`` (energy, pixels) are standard deviations or 1 / sigma^2; an energy counts where data and error are finite
+    and the error is positive.
+    """
+    energies, m = basis.shape
+    pairs = m * (m + 1) // 2
+    sums = np.empty((pairs + m, _TILE))
+    values, precision = np.empty(_TILE), np.empty(_TILE)
+    for start in range(first, stop, _TILE):
+        size = min(_TILE, stop - start)
+        sums[:] = 0.0
+        for e in range(energies):
+            _weigh(data[e, start : start + size], errors[e, start : start + size], are_sigma, size, values, precision)
+            pair = 0
+            for j in range(m):
+                for k in range(j + 1):
+                    factor = basis[e, j] * basis[e, k]
+                    row = sums[pair]
+                    for p in range(size):
+                        row[p] += factor * precision[p]
+                    pair += 1
+            for p in range(size):
+                values[p] *= precision[p]
+            for j in range(m):
+                factor = basis[e, j]
+                row = sums[pairs + j]
+                for p in range(size):
+                    row[p] += factor * values[p]
+        for p in range(size):
+            pair = 0
+            at = start - first + p
+            for j in range(m):
+                for k in range(j + 1):
+                    gram[at, j, k] = sums[pair, p]
+                    pair += 1
+                target[at, j] = sums[pairs + j, p]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+def misfit(
+    data: np.ndarray,
+    response: np.ndarray,
+    errors: np.ndarray,
+    are_sigma: bool,
+    first: int,
+    stop: int,
+    design: np.ndarray,
+    coefficients: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Sums of squares of residual, data and residual over sigma, and the number of energies: out (4, pixels).
+
+    ``response`` is what was fitted, ``data`` what was measured: the same, but for Poisson counts.
+    """
+    energies, m = design.shape
+    sums, turned = np.empty((4, _TILE)), np.empty((m, _TILE))
+    fit, values, precision = np.empty(_TILE), np.empty(_TILE), np.empty(_TILE)
+    rest, squares, chi2, count = sums[0], sums[1], sums[2], sums[3]
+    for start in range(first, stop, _TILE):
+        size = min(_TILE, stop - start)
+        sums[:] = 0.0
+        for p in range(size):
+            for k in range(m):
+                turned[k, p] = coefficients[start - first + p, k]
+        for e in range(energies):
+            fitted_row, errors_row = response[e, start : start + size], errors[e, start : start + size]
+            _weigh(fitted_row, errors_row, are_sigma, size, values, precision)
+            fit[:size] = 0.0
+            for k in range(m):
+                factor = design[e, k]
+                row = turned[k]
+                for p in range(size):
+                    fit[p] += factor * row[p]
+            measured = data[e, start : start + size]
+            for p in range(size):
+                seen = precision[p] > 0.0
+                value = np.float64(measured[p]) if seen else 0.0
+                left = value - fit[p] if seen else 0.0
+                apart = values[p] - fit[p]
+                rest[p] += left * left
+                squares[p] += value * value
+                chi2[p] += precision[p] * (apart * apart)
+                count[p] += 1.0 if seen else 0.0
+        for k in range(4):
+            for p in range(size):
+                out[k, start - first + p] = sums[k, p]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def factorize(gram: np.ndarray, target: np.ndarray, triangle: np.ndarray, factor: np.ndarray) -> None:
+    """Factor (pixels, m, m), upper triangular, of ``triangle.T @ gram @ triangle``, and the target that belongs to it.
+
+    ``gram`` (lower half) is overwritten by its Cholesky factor L, ``target`` by L^-1 target. A column that depends on
+    others in this pixel, though not in ``triangle``, makes the target NaN.
+    """
+    pixels, m = target.shape
+    for p in range(pixels):
+        lower, y = gram[p], target[p]
+        for k in range(m):
+            pivot = lower[k, k]
+            for i in range(k):
+                pivot -= lower[k, i] * lower[k, i]
+            if not pivot > 1e-13 * lower[k, k]:
+                y[:] = np.nan
+                break
+            root = np.sqrt(pivot)
+            lower[k, k] = root
+            total = y[k]
+            for i in range(k):
+                total -= lower[k, i] * y[i]
+            y[k] = total / root
+            for j in range(k + 1, m):
+                total = lower[j, k]
+                for i in range(k):
+                    total -= lower[j, i] * lower[k, i]
+                lower[j, k] = total / root
+        for i in range(m):
+            for j in range(m):
+                total = 0.0
+                for k in range(i, j + 1):
+                    total += lower[k, i] * triangle[k, j]
+                factor[p, i, j] = total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def invert(factor: np.ndarray, inverse: np.ndarray) -> None:
+    """Inverse of upper triangular matrices (pixels, m, m); the row and column of a dependent one are zero."""
+    pixels, m, _ = factor.shape
+    for p in range(pixels):
+        r, out = factor[p], inverse[p]
+        out[:] = 0.0
+        for j in range(m):
+            length = 0.0
+            for i in range(j + 1):
+                length += r[i, j] * r[i, j]
+            if not r[j, j] * r[j, j] > DEPENDENT * DEPENDENT * length:
+                continue
+            out[j, j] = 1.0 / r[j, j]
+            for i in range(j - 1, -1, -1):
+                if out[i, i] == 0.0:
+                    continue
+                total = 0.0
+                for k in range(i + 1, j + 1):
+                    total += r[i, k] * out[k, j]
+                out[i, j] = -total * out[i, i]
