@@ -7,7 +7,7 @@ Errors are in percent of the volume of a voxel, over all components, in the voxe
 ("out"). Bias is the mean error, two voxels or more below the surface of a particle: of phases that hold more than half
 of a voxel ("present") and of those that hold less than a hundredth ("absent"). x is the lithium content in voxels of
 particles, a ratio of sums of which the lower is at least 10 %. "clipped" sets negative shares of a linear
-reconstruction to zero at the end. Time is that of the fastest sample, memory the largest traced, everything on one thread.
+reconstruction to zero at the end. Time is that of the fastest sample, memory the largest traced, all on one thread.
 """
 
 from __future__ import annotations

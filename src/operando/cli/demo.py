@@ -13,28 +13,31 @@ from operando.core.errors import nearest
 
 def command(
     folder: Annotated[
-        Path | None, typer.Argument(help="Where to write the cell and the run; default demo or demo-pores.")
+        Path | None, typer.Argument(help="Where to write the sample and the run; default demo, demo-pores or demo-stxm.")
     ] = None,
     recipe: Annotated[
         str,
         typer.Option(
-            help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current."
+            help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current; "
+            "stxm: V2O5 particles over photon energy, phases and lithiation."
         ),
     ] = "cell-ct",
     scans: Annotated[
         int | None, typer.Option(min=3, help="Scans of the series, at least 4 and 3; default 9 and 5.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic cell and the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic sample and of everything random.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Simulate a working lithium cell under CT and take it from images to ledger and report."""
+    """Simulate a lithium cell under CT, or particles under soft X-rays, and go from images to ledger and report."""
     from operando.cli.run import finish
     from operando.pipeline import DEMOS, load
 
     if recipe not in DEMOS:
         raise typer.BadParameter(f"there is no demo of {recipe!r}. {nearest(recipe, DEMOS)}", param_hint="--recipe")
     where = folder or Path("demo" if recipe == "cell-ct" else f"demo-{recipe}")
+    if scans is not None and recipe == "stxm":
+        raise typer.BadParameter("the demo of stxm is one stack; leave --scans out", param_hint="--scans")
     asked = {} if scans is None else {"scans": scans}
     written = DEMOS[recipe](where, seed=seed, say=say, **asked)
     finish(written, loaded=load(written), workers=workers, as_json=as_json)

@@ -103,6 +103,9 @@ def _roles(file: Any) -> dict[str, str]:
         for name, role in (("data_white", "flat field"), ("data_dark", "dark field"), ("theta", "angle")):
             if f"exchange/{name}" in file:
                 roles[f"/exchange/{name}"] = f"Data Exchange: {role}"
+    white = "spectromicroscopy/normalization/white_spectrum"
+    if white in file:
+        roles[f"/{white}"] = "I0 (energies in white_spectrum_energy)"
     signal = _nexus_signal(file)
     if signal is not None:
         roles[signal.name] = "NeXus: signal"
@@ -300,7 +303,9 @@ def write_hdf5(image: xr.DataArray, path: Path, *, labels: bool, final: Path) ->
         group.attrs["NX_class"] = "NXdata"
         group.attrs["signal"] = "data"
         names = {d: nxstxm.field_name(d) if stack else d for d in dims}
-        group.attrs["axes"] = [names[d] if stack or d in image.coords else "." for d in dims]
+        axes = [names[d] if stack or d in image.coords else "." for d in dims]
+        # Of bytes in a stack, because readers of NXstxm (MANTiS) decode them.
+        group.attrs["axes"] = np.array(axes, dtype="S") if stack else axes
         for name, coordinate in image.coords.items():
             if coordinate.dtype.kind in "iuf" and coordinate.dims == (name,):
                 axis = group.create_dataset(names[str(name)], data=np.asarray(coordinate.values))

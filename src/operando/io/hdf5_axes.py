@@ -157,8 +157,9 @@ def _dims(dataset: Any) -> tuple[tuple[str, ...], list[str]]:
             if dims[axis] is None and len(fits) == 1:
                 dims[axis] = fits[0]
                 break
-        if dims[2] == "energy" and dims[:2] == [None, None]:
-            dims[:2] = _plane(dataset, lengths)
+        if "energy" in dims and dims.count(None) == 2:
+            plane = iter(_plane(dataset, lengths, last=dims[2] == "energy"))
+            dims = [d or next(plane) for d in dims]
     if dataset.ndim == 1 and dims == [None] and _lengths(dataset).get("energy") == shape[0]:
         dims = ["energy"]
     if None in dims:
@@ -173,16 +174,14 @@ def _dims(dataset: Any) -> tuple[tuple[str, ...], list[str]]:
     return tuple(str(d) for d in dims), notes
 
 
-def _plane(dataset: Any, lengths: dict[str, int]) -> list[str | None]:
-    """The first two axes of a stack that is stored with its energies last."""
-    rows, columns = dataset.shape[:2]
-    fits = {
-        order for order in (("x", "y"), ("y", "x")) if (lengths.get(order[0]), lengths.get(order[1])) == (rows, columns)
-    }
-    if len(fits) == 1:
-        return list(fits.pop())
+def _plane(dataset: Any, lengths: dict[str, int], *, last: bool) -> tuple[str, str]:
+    """The two spatial axes of a stack whose energies are its last or its first axis."""
+    sizes = dataset.shape[:2] if last else dataset.shape[1:]
+    orders = [(a, b) for a, b in (("x", "y"), ("y", "x")) if (lengths.get(a), lengths.get(b)) == sizes]
+    if len(orders) == 1:
+        return orders[0]
     # MANTiS writes Data Exchange as x, y, energy; elsewhere rows come before columns.
-    return ["x", "y"] if dataset.name.startswith("/exchange/") else ["y", "x"]
+    return ("x", "y") if last and dataset.name.startswith("/exchange/") else ("y", "x")
 
 
 def _projections(dataset: Any, dims: Sequence[str | None]) -> bool:
@@ -239,8 +238,8 @@ def _coords(dataset: Any, dims: Sequence[str]) -> tuple[dict[str, Any], tuple[st
             values, attrs, note = energy_axis(values, unit)
             notes += [note] if note else []
         if dim in SPACE:
-            if not unit and name.lower().startswith("sample_"):
-                # NXstxm leaves the unit to its writer; the stages of these instruments count micrometers.
+            if not unit and (name.lower().startswith("sample_") or "spectromicroscopy" in dataset.file):
+                # NXstxm leaves the unit to its writer and MANTiS writes none; the stages count micrometers.
                 unit = "um"
                 notes.append(f"The positions {name} have no unit: they were taken as um.")
             if units.kind(unit) != "length" or not np.all(np.isfinite(np.asarray(values, dtype=float))):
@@ -259,7 +258,8 @@ def _coords(dataset: Any, dims: Sequence[str]) -> tuple[dict[str, Any], tuple[st
 
 def _unit_of(name: str, node: Any) -> str:
     match = _UNIT_SUFFIX.match(name)
-    return text(node.attrs.get("units", node.attrs.get("unit", match["unit"] if match else "")))
+    suffix = match["unit"] if match and units.kind(match["unit"]) else ""
+    return text(node.attrs.get("units", node.attrs.get("unit", suffix)))
 
 
 def voxel_size(dataset: Any, dims: Sequence[str]) -> dict[str, float]:

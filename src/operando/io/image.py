@@ -360,7 +360,8 @@ def describe(path: str | Path, *, dataset: str | None = None, reader: str | None
     dict
         Plain values for JSON: ``path``, ``reader``, ``dataset``, ``dims``, ``shape``, ``dtype``, ``units``,
         ``voxel_size`` and ``voxel_units`` per spatial dim, ``extent_um``, ``bytes`` (in memory), ``bytes_on_disk``,
-        ``chunks`` (largest lazy block), ``t`` (``n``, ``first``, ``last``, ``units``) or None, ``coords``,
+        ``chunks`` (largest lazy block), ``t`` (``n``, ``first``, ``last``, ``units``) or None, ``coords`` (``dims``,
+        ``units`` and of numbers ``first`` and ``last``),
         ``phases`` (name to id) or None, ``missing`` (sentences) and ``datasets`` (``path, shape, dtype, role``).
         Where a container holds several images, ``dims`` and ``shape`` are None and ``missing`` says so.
 
@@ -428,7 +429,7 @@ def describe(path: str | Path, *, dataset: str | None = None, reader: str | None
         "chunks": [max(sizes) for sizes in image.chunks or ()],
         "t": _time_axis(image),
         "coords": {
-            str(name): {"dims": [str(d) for d in c.dims], "units": str(c.attrs.get("units", "1"))}
+            str(name): {"dims": [str(d) for d in c.dims], "units": str(c.attrs.get("units", "1")), **_ends(c)}
             for name, c in image.coords.items()
             if name not in space
         },
@@ -436,6 +437,14 @@ def describe(path: str | Path, *, dataset: str | None = None, reader: str | None
         "missing": [*_missing(image, space), *stored.notes],
     }
     return about
+
+
+def _ends(coordinate: xr.DataArray) -> dict[str, float]:
+    """First and last value of a coordinate of numbers; JSON has no others than finite ones."""
+    if coordinate.dtype.kind not in "iuf" or not coordinate.size:
+        return {}
+    first, last = float(coordinate.values.flat[0]), float(coordinate.values.flat[-1])
+    return {"first": first, "last": last} if math.isfinite(first) and math.isfinite(last) else {}
 
 
 def _time_axis(image: xr.DataArray) -> dict[str, Any] | None:

@@ -27,7 +27,8 @@ class MaskReader:
             return Verdict(False, "it is a folder, and a mask is a text file")
         with path.open("rb") as file:
             head = file.read(4096)
-        if head and set(head) <= _ALLOWED and path.stat().st_size < _LONGEST:
+        named = path.suffix.lower() == ".msk" or b"O" in head
+        if named and set(head) <= _ALLOWED and path.stat().st_size < _LONGEST:
             return Verdict(True)
         return Verdict(False, "a text mask has only the letter O (kept) and spaces in its lines")
 
@@ -42,8 +43,7 @@ class MaskReader:
             MaskValues(path, values.shape, np.uint8, chunks=values.shape),
             ("y", "x"),
             name="mask",
-            attrs={"units": "1", "long_name": "Mask"},
-            notes=["1 is kept, 0 is not."],
+            attrs={"units": "1", "long_name": "Mask (1 kept, 0 not)"},
         )
 
 

@@ -137,8 +137,6 @@ def _describe(text: Path) -> _Description:
         raise FileError(f"{text}: sizes must be whole and the factor not 0, got {lines[0]} and {count:g} energies.")
     total = int(count)
     energies = np.array([numbers(4 + i, 1, f"energy {i + 1} of {total}")[0] for i in range(total)])
-    if np.unique(energies).size < total:
-        raise FileError(f"{text}: each energy must be there once, got {total - np.unique(energies).size} repeated.")
     dwell = np.full(total, np.nan)
     for i, words in enumerate(lines[4 + total : 4 + 2 * total]):
         try:

@@ -111,7 +111,9 @@ def describe(file: Any, dataset: Any) -> tuple[dict[str, Any], list[str]]:
 
 def fits(image: xr.DataArray) -> bool:
     """Whether an image is one that NXstxm defines: dims energy and at most y, x, with its energies."""
-    return tuple(map(str, image.dims)) in _SCANS and "energy" in image.coords and image.energy.dims == ("energy",)
+    if tuple(map(str, image.dims)) not in _SCANS or "energy" not in image.coords:
+        return False
+    return image.energy.dims == ("energy",) and image.energy.dtype.kind in "iuf"
 
 
 def field_name(dim: str) -> str:
@@ -128,10 +130,11 @@ def write_entry(entry: Any, group: Any, image: xr.DataArray) -> None:
     full-field microscope does: the detector then is a link to the data and nothing is stored twice.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry["definition"] = "NXstxm"
+    # Texts are arrays of one, which NeXus allows and some readers (MANTiS) take for granted.
+    entry["definition"] = ["NXstxm"]
     for name in ("start_time", "end_time"):
         known = image.attrs.get(name, image.attrs.get("start_time"))
-        entry[name] = str(known) if known else now
+        entry[name] = [str(known) if known else now]
         if not known:
             entry[name].attrs["note"] = "time of saving; that of the measurement is not known"
 
@@ -142,9 +145,9 @@ def write_entry(entry: Any, group: Any, image: xr.DataArray) -> None:
 
     instrument = child(entry, "instrument", "NXinstrument")
     source = child(instrument, "source", "NXsource")
-    source["type"] = "Synchrotron X-ray Source"
-    source["name"] = str(image.attrs.get("source_name", "not known"))
-    source["probe"] = "x-ray"
+    source["type"] = ["Synchrotron X-ray Source"]
+    source["name"] = [str(image.attrs.get("source_name", "not known"))]
+    source["probe"] = ["x-ray"]
     energies = np.asarray(image.energy.values, dtype=float)
     monochromator = child(instrument, "monochromator", "NXmonochromator")
     monochromator["energy"] = energies
@@ -154,7 +157,7 @@ def write_entry(entry: Any, group: Any, image: xr.DataArray) -> None:
     sample = child(entry, "sample", "NXsample")
     sample["rotation_angle"] = float(image.attrs.get("rotation_angle", 0.0))
     sample["rotation_angle"].attrs["units"] = "degree"
-    group["stxm_scan_type"] = _SCANS[tuple(map(str, image.dims))]
+    group["stxm_scan_type"] = [_SCANS[tuple(map(str, image.dims))]]
     for dim, name in _FIELDS.items():
         if dim not in image.coords and name not in group:
             # The definition asks for every position; one that was not scanned is a single number.

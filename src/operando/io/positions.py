@@ -26,6 +26,20 @@ class Positions(NamedTuple):
     note: str | None
 
 
+def decimal(values: Any) -> np.ndarray:
+    """Numbers in 64 bits; those kept in 32 bits as the shortest decimals that mean them.
+
+    Examples
+    --------
+    >>> float(np.float32(0.1)), decimal(np.float32([0.1])).tolist()
+    (0.10000000149011612, [0.1])
+    """
+    given = np.asarray(values)
+    if given.dtype != np.float32:
+        return given.astype(float)
+    return np.array([float(str(value)) for value in given.ravel()]).reshape(given.shape)
+
+
 def position_axis(points: Any, unit: str, dim: str) -> Positions:
     """Bring the positions of one axis into the form that coordinates have.
 
@@ -47,11 +61,11 @@ def position_axis(points: Any, unit: str, dim: str) -> Positions:
 
     Examples
     --------
-    >>> axis = position_axis([-0.618, -0.591, -0.564, -0.536], "um", "x")
+    >>> axis = position_axis([-0.6180, -0.5908, -0.5636, -0.5365], "um", "x")
     >>> axis.values.round(4).tolist(), axis.attrs["units"], axis.turned
-    ([-0.618, -0.5907, -0.5633, -0.536], 'um', False)
+    ([-0.618, -0.5908, -0.5637, -0.5365], 'um', False)
     """
-    values = np.asarray(points, dtype=float)
+    values = decimal(points)
     unit = units.canonical(unit)
     known = units.kind(unit) == "length"
     attrs: dict[str, Any] = {"units": unit if known else units.PIXEL, "long_name": f"Position {dim}"}
@@ -74,7 +88,7 @@ def position_axis(points: Any, unit: str, dim: str) -> Positions:
 
 
 def energy_axis(values: Any, unit: str = "") -> tuple[np.ndarray, dict[str, Any], str | None]:
-    """Photon energies in eV, their attributes, and a note where their unit was guessed.
+    """Photon energies in eV, their attributes, and a note where their unit was guessed or energies repeat.
 
     Examples
     --------
@@ -83,15 +97,22 @@ def energy_axis(values: Any, unit: str = "") -> tuple[np.ndarray, dict[str, Any]
     >>> energy_axis([8.333, 8.35])[2]
     'The energies have no unit and lie below 40: they were taken as keV.'
     """
-    energies = np.asarray(values, dtype=float)
+    energies = decimal(values)
     attrs = {"units": "eV", "long_name": "Photon energy"}
-    note = None
+    notes = []
+    repeated = energies.size - np.unique(energies).size
+    if repeated:
+        notes.append(
+            f"{repeated} of {energies.size} energies repeat others: operando.io.open_stack(..., repeats='mean') "
+            "averages them."
+        )
     unit = _ENERGY_NAMES.get(unit.strip().lower(), unit.strip())
     if units.kind(unit) != "energy":
         guessed = "keV" if energies.size and np.nanmax(np.abs(energies)) < _HIGHEST_KEV else "eV"
         if guessed == "keV":
-            note = f"The energies have no unit and lie below {_HIGHEST_KEV:g}: they were taken as keV."
+            notes.append(f"The energies have no unit and lie below {_HIGHEST_KEV:g}: they were taken as keV.")
         unit = guessed
+    note = " ".join(notes) or None
     if units.canonical(unit) == "eV":
         return energies, attrs, note
     # 8.333 keV is meant to be 8333 eV and not the next number in binary.

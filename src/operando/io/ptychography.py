@@ -10,7 +10,7 @@ import numpy as np
 from operando.core import units
 from operando.io.hdf5_axes import numbers_at, text
 from operando.io.lazy import FileArray
-from operando.io.positions import energy_axis
+from operando.io.positions import decimal, energy_axis
 from operando.io.reader import StoredImage
 
 _JOULE_PER_EV = 1.602176634e-19
@@ -139,16 +139,15 @@ def _ptyr(dataset: Any, array: FileArray) -> StoredImage:
 
 def _xanespy(dataset: Any, array: FileArray) -> StoredImage | None:
     """Dims (timestep, energy, row, column), with energies and pixel sizes per timestep and energy beside."""
-    energies = np.asarray(dataset.parent["energies"][()], dtype=float)
+    energies = decimal(dataset.parent["energies"][()])
     sizes = np.asarray(dataset.parent["pixel_sizes"][()], dtype=float)
     if energies.shape != dataset.shape[:2]:
         return None
     notes = []
-    values = energies.mean(axis=0)
+    values = energies[0] if energies.shape[0] == 1 else energies.mean(axis=0)
     spread = float(np.ptp(energies, axis=0).max())
     if spread > 0:
         notes.append(f"Energies differ by up to {spread:g} eV between timesteps: their means are used.")
-    values = np.array([float(f"{value:.8g}") for value in values])
     unit = units.canonical(text(dataset.parent["pixel_sizes"].attrs.get("unit", "um")))
     spacing = {}
     if sizes.size and np.ptp(sizes) == 0 and sizes.flat[0] > 0 and units.kind(unit) == "length":

@@ -54,7 +54,7 @@ def open_stack(
     Returns
     -------
     DataArray, dims (energy, y, x)
-        Dask-backed; ``energy`` in eV in the order given; y and x as the files have them. ``attrs`` as of
+        Dask-backed; ``energy`` in eV in the order given; y and x as the first file has them. ``attrs`` as of
         :func:`~operando.io.open_image`.
 
     Raises
@@ -83,15 +83,10 @@ def open_stack(
     if repeats not in ("error", "mean"):
         raise InputError(f"open_stack: repeats must be 'error' or 'mean', got {repeats!r}.")
     given = None if energies is None else _energies(energies)
-    many = _members(path)
-    if many is None:
-        stack = _one(str(path), given, dataset)
-        names = [str(path)]
-    else:
-        stack = _joined(many, given, dataset)
-        names = many
-    if voxel_size_um is not None:
-        stack = calibrate(stack, voxel_size_um=voxel_size_um)
+    names = _members(path)
+    # Given here already, so that pixel sizes that differ between files do not matter.
+    size = voxel_size_um
+    stack = _one(names[0], given, dataset, size) if len(names) == 1 else _joined(names, given, dataset, size)
     stack = _unique(stack, repeats)
     asked = {"voxel_size_um": voxel_size_um, "dataset": dataset, "repeats": repeats, "files": names}
     asked["energies"] = None if given is None else given.tolist()
@@ -102,18 +97,16 @@ def open_stack(
     return stack
 
 
-def _members(path: str | Path | Sequence[str | Path]) -> list[str] | None:
-    """Names of the single images, or None where one file holds them all."""
+def _members(path: str | Path | Sequence[str | Path]) -> list[str]:
+    """Names of the single images, or of the one file that holds them all."""
     if not isinstance(path, str | Path):
         names = [str(p) for p in path]
         if not names:
             raise InputError("open_stack: at least one image is needed, got an empty list. Check the pattern of names.")
-        return names if len(names) > 1 else None if _has_stack(names[0]) else names
+        return names
     folder = Path(path)
-    if "#" in str(path) or not folder.is_dir():
-        return None
-    if any((folder / header).is_file() for header in ("zarr.json", ".zgroup", ".zarray", ".zattrs")):
-        return None
+    if not folder.is_dir() or any((folder / h).is_file() for h in ("zarr.json", ".zgroup", ".zarray", ".zattrs")):
+        return [str(path)]
     endings = {suffix for reader in readers().values() for suffix in reader.suffixes} - {".hdr"}
     found = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in endings]
     kinds = sorted({f.suffix.lower() for f in found})
@@ -121,10 +114,6 @@ def _members(path: str | Path | Sequence[str | Path]) -> list[str] | None:
         listed = ", ".join(kinds) or "none"
         raise FileError(f"{folder}: a folder of a stack must hold images of one kind, got {listed}. Pass their names.")
     return [str(f) for f in sorted(found, key=lambda f: natural_key(f.name))]
-
-
-def _has_stack(name: str) -> bool:
-    return open_image(name).ndim > 2
 
 
 def _energies(energies: Any) -> np.ndarray:
@@ -177,12 +166,14 @@ def _from_name(name: str) -> float | None:
     return float(energy_axis(float(value), unit)[0])
 
 
-def _one(name: str, given: np.ndarray | None, dataset: str | None) -> xr.DataArray:
+def _one(
+    name: str, given: np.ndarray | None, dataset: str | None, voxel_size_um: float | Sequence[float] | None
+) -> xr.DataArray:
     image = open_image(name, dataset=dataset)
     if "energy" not in image.dims:
         loose = [str(d) for d in image.dims if d not in ("y", "x")]
         if image.ndim == 2 and not loose:
-            return _joined([name], given, dataset)
+            return _joined([name], given, dataset, voxel_size_um)
         if image.ndim != 3 or len(loose) != 1:
             raise AxesError(
                 f"{name}: a stack has an axis besides y and x that is the energy, got dims {image.dims}. "
@@ -202,10 +193,16 @@ def _one(name: str, given: np.ndarray | None, dataset: str | None) -> xr.DataArr
         image = image.assign_coords(energy=("energy", given, {"units": "eV", "long_name": "Photon energy"}))
     if "energy" not in image.coords:
         raise InputError(f"{name}: its energies are not in the file. Pass energies=[...] or the path of a list.")
-    return image.transpose("energy", ...)
+    image = image.transpose("energy", ...)
+    return image if voxel_size_um is None else calibrate(image, voxel_size_um=voxel_size_um)
 
 
-def _joined(names: Sequence[str], given: np.ndarray | None, dataset: str | None) -> xr.DataArray:
+def _joined(
+    names: Sequence[str],
+    given: np.ndarray | None,
+    dataset: str | None,
+    voxel_size_um: float | Sequence[float] | None,
+) -> xr.DataArray:
     import dask.array as da
 
     if given is not None and given.size != len(names):
@@ -215,7 +212,7 @@ def _joined(names: Sequence[str], given: np.ndarray | None, dataset: str | None)
     planes: list[xr.DataArray] = []
     found: list[float | None] = []
     for name in names:
-        image = open_image(name, dataset=dataset)
+        image = open_image(name, dataset=dataset, voxel_size_um=voxel_size_um)
         image = image.squeeze([d for d in image.dims if d not in SPACE and image.sizes[d] == 1])
         if image.ndim != 2:
             raise AxesError(f"{name}: each image of a list must be one image (y, x), got dims {image.dims}.")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from operando.core.errors import FileError
-from operando.io.positions import energy_axis, position_axis
+from operando.io.positions import decimal, energy_axis, position_axis
 from operando.io.raw import RawValues
 from operando.io.reader import Dataset, StoredImage, Verdict
 
@@ -45,10 +45,11 @@ class StkReader:
     def open(self, path: Path, *, dataset: str | None = None) -> StoredImage:
         """Read sizes and axes."""
         order, columns, rows, count = _sizes(path)
-        numbers = np.fromfile(path, np.dtype(f"{order}f4"), columns + rows + 2 * count, offset=12).astype(float)
+        numbers = np.fromfile(path, np.dtype(f"{order}f4"), columns + rows + 2 * count, offset=12)
+        numbers = decimal(numbers.astype(np.float32))
         x, y, energies, dwell = np.split(numbers, np.cumsum([columns, rows, count]))
-        if not np.all(np.isfinite(numbers)) or np.unique(energies).size < count:
-            raise FileError(f"{path}: positions and energies must be numbers, each energy once. The file is damaged.")
+        if not np.all(np.isfinite(numbers)):
+            raise FileError(f"{path}: positions, energies and dwell times must be finite numbers. The file is damaged.")
         offset = 12 + 4 * numbers.size
         array: Any = RawValues(path, (count, rows, columns), np.dtype(f"{order}f4"), offset)
         return assembled(array, y, x, energies, dwell)

@@ -271,7 +271,9 @@ class _Scan:
         for axis, free in ((rows, "y"), (columns, "x")):
             if axis.energies and "energy" not in dims:
                 dims.append("energy")
-                coords["energy"] = ("energy", *energy_axis(axis.points, axis.unit)[:2])
+                values, attrs, note = energy_axis(axis.points, axis.unit)
+                coords["energy"] = ("energy", values, attrs)
+                notes += [note] if note else []
                 continue
             position = position_axis(axis.points, axis.unit, free)
             notes += [position.note] if position.note else []
@@ -332,15 +334,23 @@ def _bare(path: Path) -> StoredImage:
 
 
 def _matrix(path: Path) -> np.ndarray:
-    rows = [line.split() for line in path.read_bytes().splitlines() if line.strip()]
+    text = path.read_bytes()
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
         counted = f"{min(lengths)} to {max(lengths)}" if lengths else "no"
         raise FileError(f"{path}: every row must have as many values, got {counted}. It is truncated: copy it again.")
+    before = rows[-1][-2:-1] or rows[0][:1]
+    if not text.endswith((b"\n", b"\r")) and _decimals(rows[-1][-1]) < _decimals(before[0]):
+        raise FileError(f"{path}: ends in the middle of its last number. It is truncated: copy it again.")
     try:
         return np.array(rows, dtype=float)
     except ValueError as error:
         raise FileError(f"{path}: must hold numbers only ({error}). Copy it again.") from None
+
+
+def _decimals(word: bytes) -> int:
+    return len(word.partition(b".")[2])
 
 
 class XimStack(FileArray):

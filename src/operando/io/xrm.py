@@ -12,7 +12,7 @@ import numpy as np
 
 from operando.core.errors import FileError
 from operando.io.lazy import FileArray
-from operando.io.positions import energy_axis
+from operando.io.positions import decimal, energy_axis
 from operando.io.reader import Dataset, StoredImage, Verdict
 
 _MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
@@ -65,9 +65,8 @@ class XrmReader:
         name = (dataset or "ImageData").strip("/").split("/")[0]
         if name == _REFERENCE and about.reference:
             array = XrmImages(path, [about.reference], (about.rows, about.columns), about.reference_dtype, series=False)
-            return StoredImage(
-                array, ("y", "x"), spacing=about.spacing(("y", "x")), name="reference", attrs={"units": "counts"}
-            )
+            attrs = {"units": "counts", "long_name": "Flat field", **about.reference_attrs}
+            return StoredImage(array, ("y", "x"), spacing=about.spacing(("y", "x")), name="reference", attrs=attrs)
         if name != "ImageData":
             raise FileError(
                 f"{path}: dataset must be 'ImageData' or, where there is one, {_REFERENCE!r}, got {dataset!r}."
@@ -150,6 +149,8 @@ class _About:
             fits = {self.rows * self.columns * t.itemsize: t for t in _TYPES.values()}
             if size in fits:
                 self.reference_dtype = fits[size]
+                exposed = self._varying(ole, f"{_REFERENCE}/ExpTime")
+                self.reference_attrs = {"exposure_s": float(exposed[0])} if exposed.size and exposed[0] > 0 else {}
             else:
                 self.reference = ""
 
@@ -175,8 +176,7 @@ class _About:
 
     def _varying(self, ole: Any, name: str) -> np.ndarray:
         # These streams are longer than the series where the plan was, and zero behind what is set.
-        # A number kept in 32 bits has seven digits; more would only be noise.
-        return np.array([float(str(value)) for value in _numbers(self.path, ole, name, "<f4", self.count)])
+        return decimal(_numbers(self.path, ole, name, "<f4", self.count))
 
     def spacing(self, dims: Sequence[str]) -> dict[str, tuple[float, str]]:
         return {} if self.pixel is None else dict.fromkeys(dims, (self.pixel, "um"))

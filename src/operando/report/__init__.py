@@ -48,6 +48,13 @@ from operando.report.spectral_lithium import core_to_rim_plot, lithiation_distri
 from operando.report.spectral_maps import ambiguity_map, flag_map, map_with_uncertainty, r_factor_map, weight_maps
 from operando.report.spectral_movies import energy_frames, energy_movie
 from operando.report.spectral_overview import spectral_overview
+from operando.report.spectral_result_sections import section_doubt, section_energies, section_fit, section_lithium
+from operando.report.spectral_sections import (
+    section_overview,
+    section_recording,
+    section_references,
+    section_structure,
+)
 from operando.report.spectral_spectra import reference_spectra
 from operando.report.style import png_bytes, rgb_array, vector_bytes
 from operando.report.voltage import voltage_trace
@@ -127,6 +134,14 @@ __all__ = [
     "render_volume",
     "rgb_array",
     "scree_plot",
+    "section_doubt",
+    "section_energies",
+    "section_fit",
+    "section_lithium",
+    "section_overview",
+    "section_recording",
+    "section_references",
+    "section_structure",
     "spectra_with_fit",
     "spectral_overview",
     "spectrum_with_fit",

@@ -111,7 +111,8 @@ def false_color(
 
 def _usual(total: np.ndarray) -> float:
     most = style.upper_limit([total], percent=99.5)
-    return float(np.percentile(total[np.nan_to_num(total) >= 0.1 * most], 90)) if np.nanmax(total) > 0 else most
+    some = total[(total > 0) & (total >= 0.1 * most)]
+    return float(np.percentile(some, 90)) if some.size else most
 
 
 def _chosen(weights: xr.DataArray, names: Sequence[str], components: Sequence[str] | None, *, where: str) -> list[str]:

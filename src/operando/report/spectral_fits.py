@@ -115,7 +115,7 @@ def _nearest(stack: xr.DataArray, at: Sequence[float], *, where: str) -> tuple[d
 
 
 def _inside(region: xr.DataArray | None, unmixed: xr.Dataset, *, where: str) -> xr.DataArray:
-    known = unmixed["weight"].notnull().all("component")
+    known = look.finite(unmixed["weight"]).all("component")
     inside = (known & np.asarray(region.transpose("y", "x").astype(bool))).compute() if region is not None else known
     if not bool(inside.any()):
         raise InputError(f"{where}: the region must hold a pixel with a fit, got none. Choose another region.")

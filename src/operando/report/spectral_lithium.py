@@ -29,7 +29,6 @@ def lithiation_distribution(
     bins: int = 40,
     limits: tuple[float, float] | None = None,
     label: str | None = None,
-    host: str | None = None,
     simulated: bool | None = None,
 ) -> Any:
     """Draw how much of the sample has which lithiation, over the field and particle by particle.
@@ -49,8 +48,8 @@ def lithiation_distribution(
         Of the histogram.
     limits : (float, float), optional
         Of the lithiation; default the lowest and highest.
-    label, host
-        See :func:`operando.report.spectral_overview`.
+    label : str, optional
+        Of lithiation, for example ``"x in Li_x V2O5"``; default from its attrs.
     simulated : bool, optional
         Label the figure as simulated; default what the data say.
 
@@ -70,7 +69,7 @@ def lithiation_distribution(
     Examples
     --------
     >>> x = xr.DataArray([[0.0, 1.0, 1.0, np.nan]], dims=("y", "x"))
-    >>> lithiation_distribution(x, host="V2O5", bins=2).axes[0].get_ylabel()
+    >>> lithiation_distribution(x, label="x in Li_x V2O5", bins=2).axes[0].get_ylabel()
     'Share of the area per 0.5'
     """
     where = "lithiation_distribution"
@@ -87,7 +86,7 @@ def lithiation_distribution(
     low, high = limits or (float(values[known].min()), float(values[known].max()))
     high = high if high > low else low + 1.0
     edges = np.linspace(low, high, bins + 1)
-    name = label or look.lithiation_label(lithiation, host)
+    name = look.lithiation_label(lithiation, label)
     labels = None if particles is None else np.asarray(look.plane_of(particles, where=where).values)
     figure = style.new_figure(style.SINGLE_MM if labels is None else style.DOUBLE_MM, 58)
     grid = figure.subplots(
@@ -212,7 +211,7 @@ def particle_map(
     if image is not None:
         under = look.plane_of(image, where=where)
         shown = look.draw(ax, under, limits or look.shared_limits([under.values]), look.clear_map(cmap))
-        look.color_bar(shown, ax, label or look.lithiation_label(image), tall_mm=tall)
+        look.color_bar(shown, ax, look.lithiation_label(image, label), tall_mm=tall)
     else:
         tints = np.array([_rgb(color) for color in look.PHASE_COLORS])
         pixels = np.ones((*labels.shape, 3))
@@ -298,7 +297,7 @@ def phase_boundary(
     if image is not None:
         under = look.plane_of(image, where=where)
         shown = look.draw(ax, under, look.shared_limits([under.values]), look.clear_map("viridis"))
-        look.color_bar(shown, ax, label or look.lithiation_label(image), tall_mm=tall)
+        look.color_bar(shown, ax, look.lithiation_label(image, label), tall_mm=tall)
     else:
         pixels = np.ones((*ids.shape, 3))
         for name in present:
@@ -324,7 +323,6 @@ def core_to_rim_plot(
     sigma: xr.DataArray | None = None,
     truth: xr.DataArray | None = None,
     label: str | None = None,
-    host: str | None = None,
     most: int = 8,
     simulated: bool | None = None,
     ax: Any = None,
@@ -338,8 +336,8 @@ def core_to_rim_plot(
         has ``units`` ("1" for shares of the largest distance, or a length). NaN leaves a gap.
     sigma, truth : DataArray, same dims, optional
         Standard error (bands are 95 %), and the true profile (dashed).
-    label, host
-        Of lithiation, see :func:`operando.report.spectral_overview`.
+    label : str, optional
+        Of lithiation, for example ``"x in Li_x V2O5"``; default from its attrs.
     most : int
         Particles drawn at most, the first.
     simulated : bool, optional
@@ -355,7 +353,7 @@ def core_to_rim_plot(
     --------
     >>> profile = xr.DataArray([[0.0, 1.0]], dims=("component", "distance"), coords={"component": ["particle 1"],
     ...     "distance": [0.0, 1.0]})
-    >>> core_to_rim_plot(profile, host="V2O5").axes[0].get_ylabel()
+    >>> core_to_rim_plot(profile, label="x in Li_x V2O5").axes[0].get_ylabel()
     'x in LiₓV₂O₅'
     """
     where = "core_to_rim_plot"
@@ -393,7 +391,7 @@ def core_to_rim_plot(
         attrs.get("long_name")
         or ("Distance from the rim" if unit != "1" else "Distance from the rim, share of the largest")
     )
-    ax.set(xlabel=wording.label_text(name, unit), ylabel=label or look.lithiation_label(profile, host))
+    ax.set(xlabel=wording.label_text(name, unit), ylabel=look.lithiation_label(profile, label))
     ax.grid(True, axis="y")
     if len(names) > 1 or "component" in profile.dims:
         more = len(names) - len(shown)

@@ -110,7 +110,6 @@ def map_with_uncertainty(
     sigma: xr.DataArray,
     *,
     label: str | None = None,
-    host: str | None = None,
     limits: tuple[float, float] | None = None,
     sigma_limits: tuple[float, float] | None = None,
     cmap: str = "viridis",
@@ -123,8 +122,8 @@ def map_with_uncertainty(
     ----------
     value, sigma : DataArray, dims (y, x)
         For example lithiation and its standard error; NaN is left clear.
-    label, host
-        Of the values, see :func:`operando.report.spectral_overview`.
+    label : str, optional
+        Of the values, for example ``"x in Li_x V2O5"``; default from their attrs.
     limits, sigma_limits : (float, float), optional
         Ends of the color scales; default the percentiles 0.2 and 99.8, and 0 to the 98th percentile.
     cmap : str
@@ -141,13 +140,13 @@ def map_with_uncertainty(
     Examples
     --------
     >>> value = xr.DataArray(np.linspace(0, 1, 24).reshape(4, 6), dims=("y", "x"))
-    >>> figure = map_with_uncertainty(value, 0.1 + 0 * value, host="V2O5")
+    >>> figure = map_with_uncertainty(value, 0.1 + 0 * value, label="x in Li_x V2O5")
     >>> figure.axes[2].get_xlabel(), figure.axes[2].get_ylabel()
     ('x in LiₓV₂O₅', 'Standard error')
     """
     where = "map_with_uncertainty"
     planes = [look.plane_of(array, where=where) for array in (value, sigma)]
-    name = label or look.lithiation_label(value, host)
+    name = look.lithiation_label(value, label)
     ends = limits or look.shared_limits([planes[0].values])
     error_ends = sigma_limits or look.shared_limits([planes[1].values], percent=2.0, floor=0.0)
     aspect = look.aspect_of(planes[0])
@@ -267,7 +266,7 @@ def ambiguity_map(
     shown = look.draw(ax, plane, (0.0, 1.0), style.sequential_map(_DOUBT))
     if threshold is not None:
         above, known = plane.values >= threshold, int(np.isfinite(plane.values).sum())
-        look.hatch(ax, above, plane, color=style.INK)
+        look.hatch(ax, above, plane)
         ax.set_title(f"at least {threshold:g}: {share_text(int(above.sum()), known)}", pad=3)
     look.color_bar(shown, ax, "Ambiguity (share of the thickness)", tall_mm=tall)
     return look.finish(ax.figure, own, simulated, ambiguity, share)
@@ -340,12 +339,16 @@ def flag_map(
 
     where = "flag_map"
     planes = {
-        str(name): look.plane_of(flag, where=where) for name, flag in flags.items() if set(flag.dims) == {"y", "x"}
+        str(name): look.plane_of(flag, where=where)
+        for name, flag in flags.items()
+        if flag.dtype == bool and set(flag.dims) == {"y", "x"}
     }
     if not planes:
-        raise InputError(f"{where}: at least one map of bool (y, x) is needed, got {', '.join(map(str, flags))}.")
+        raise InputError(
+            f"{where}: at least one map of bool (y, x) is needed, got {', '.join(map(str, flags)) or 'nothing'}."
+        )
     first = next(iter(planes.values()))
-    marked = {name: np.nan_to_num(plane.values).astype(bool) for name, plane in planes.items()}
+    marked = {name: plane.values for name, plane in planes.items()}
     inside = np.ones(first.shape, dtype=bool)
     under = None if image is None else look.plane_of(image, where=where)
     if mask is not None:

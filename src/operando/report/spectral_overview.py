@@ -27,7 +27,6 @@ def spectral_overview(
     limits: tuple[float, float] | None = None,
     lithiation_limits: tuple[float, float] | None = None,
     label: str | None = None,
-    host: str | None = None,
     cmap: str = "viridis",
     colors: Mapping[str, str] | None = None,
     simulated: bool | None = None,
@@ -52,9 +51,7 @@ def spectral_overview(
     lithiation_limits : (float, float), optional
         Ends of the color scale of the map; default the percentiles 0.2 and 99.8.
     label : str, optional
-        Of the color bar; default *x in LiₓHost* where ``host`` is given, else from the attrs of ``lithiation``.
-    host : str, optional
-        Formula of the host, for example ``"V2O5"``.
+        Of the color bar, for example ``"x in Li_x V2O5"``; default from the attrs of ``lithiation``.
     cmap : str
         Color map of the lithiation.
     colors : mapping of component to hex color, optional
@@ -81,7 +78,7 @@ def spectral_overview(
     --------
     >>> stack = xr.DataArray(np.ones((4, 6, 8)), dims=("energy", "y", "x"), coords={"energy": [510.0, 515, 517, 530]})
     >>> spectra = xr.DataArray(np.eye(2, 4), dims=("component", "energy"), coords={"energy": stack.energy})
-    >>> figure = spectral_overview(stack, spectra, stack[0], count=3, host="V2O5")
+    >>> figure = spectral_overview(stack, spectra, stack[0], count=3, label="x in Li_x V2O5")
     >>> [ax.get_title() for ax in figure.axes[:3]], figure.axes[-1].get_ylabel()
     (['510.0 eV', '517.0 eV', '530.0 eV'], 'x in LiₓV₂O₅')
     """
@@ -114,7 +111,7 @@ def spectral_overview(
     draw_spectra(left, references, marks=shown_at, colors=colors, legend="below", width_mm=88)
     ends = lithiation_limits or look.shared_limits([plane.values])
     drawn = look.draw(right, plane, ends, look.clear_map(cmap))
-    look.color_bar(drawn, right, label or look.lithiation_label(lithiation, host), tall_mm=below)
+    look.color_bar(drawn, right, look.lithiation_label(lithiation, label), tall_mm=below)
     for ax, letter, indent in ((axes[0], "a", -6.0), (left, "b", -22.0), (right, "c", -8.0)):
         style.panel_letters([ax], start=letter, indent=indent)
     return look.finish(figure, True, simulated, optical_density, references, lithiation)

@@ -81,17 +81,18 @@ def energies_of(array: xr.DataArray, *, where: str) -> tuple[np.ndarray, str]:
 
 
 def energy_texts(energies: Sequence[float] | np.ndarray, *, unit: str = "eV") -> list[str]:
-    """Spell energies with as many decimals as it takes to tell them apart, one at least.
+    """Spell energies with as many decimals as it takes to set them (to 0.02) and to tell them apart, one at least.
 
     Examples
     --------
-    >>> energy_texts([708.0, 709.25]), energy_texts([708.0, 708.02])
-    (['708.0 eV', '709.2 eV'], ['708.00 eV', '708.02 eV'])
+    >>> energy_texts([708.0, 709.2]), energy_texts([708.0, 709.25])
+    (['708.0 eV', '709.2 eV'], ['708.00 eV', '709.25 eV'])
     """
     numbers = [float(energy) for energy in energies]
     for decimals in (1, 2, 3):
         texts = [f"{number:.{decimals}f}" for number in numbers]
-        if len(set(texts)) == len(set(numbers)):
+        off = max((abs(float(text) - number) for text, number in zip(texts, numbers, strict=True)), default=0.0)
+        if len(set(texts)) == len(set(numbers)) and off <= 0.02:
             break
     return [f"{text} {unit}".strip() for text in texts]
 
@@ -172,6 +173,12 @@ def plane_of(array: xr.DataArray, *, where: str) -> xr.DataArray:
     return plane.isel({dim: slice(None, None, -1) for dim in down})
 
 
+def finite(array: xr.DataArray) -> xr.DataArray:
+    """Where an array has a value; lazy where the array is."""
+    found: xr.DataArray = xr.apply_ufunc(np.isfinite, array, dask="allowed")
+    return found
+
+
 def aspect_of(plane: xr.DataArray) -> float:
     """Height over width of a map as drawn."""
     left, right, bottom, top = plane_extent(plane)[0]
@@ -188,28 +195,26 @@ def formula_text(formula: str) -> str:
 
     Examples
     --------
-    >>> formula_text("LixV2O5"), formula_text("Li0.5V2O5"), formula_text("ε-LixV2O5")
+    >>> formula_text("Li_x V2O5"), formula_text("Li0.5V2O5"), formula_text("ε-LixV2O5")
     ('LiₓV₂O₅', 'Li0.5V₂O₅', 'ε-LiₓV₂O₅')
     """
-    lowered = re.sub(r"(?<=[A-Za-z)])\d+(?![\d.])", lambda found: found[0].translate(_SUB), formula)
-    return re.sub(r"(?<=Li)x", "ₓ", lowered)
+    closed = re.sub(r"(?<=Li)_?x ?(?![a-z])", "ₓ", formula)
+    return re.sub(r"(?<=[A-Za-z)])\d+(?![\d.])", lambda found: found[0].translate(_SUB), closed)
 
 
-def lithiation_label(lithiation: xr.DataArray, host: str | None = None) -> str:
-    """Label of lithiation: *x in LiₓHost*, else what the attrs say.
+def lithiation_label(lithiation: xr.DataArray, label: str | None = None) -> str:
+    """Label of lithiation, given or from the attrs; a formula after *x in* is spelled with its numbers below the line.
 
     Examples
     --------
-    >>> lithiation_label(xr.DataArray(0.5), "V2O5")
-    'x in LiₓV₂O₅'
+    >>> lithiation_label(xr.DataArray(0.5), "x in Li_x V2O5"), lithiation_label(xr.DataArray(0.5), "Valence of iron")
+    ('x in LiₓV₂O₅', 'Valence of iron')
     """
-    if host:
-        return f"x in {formula_text('Lix' + host)}"
-    if lithiation.attrs.get("long_name"):
-        name = str(lithiation.attrs["long_name"]).replace("Li_x", "Liₓ")
-        # A label begins with a capital letter, but x is a symbol.
-        return name if name.startswith("x ") else wording.array_label(lithiation)
-    return "Lithiation x"
+    text = label or str(lithiation.attrs.get("long_name") or "Lithiation x")
+    if text.startswith("x in "):
+        # x is a symbol, which no capital letter may begin.
+        return f"x in {formula_text(text.removeprefix('x in '))}"
+    return label or wording.array_label(lithiation, default="Lithiation x")
 
 
 def clear_map(name: str) -> Any:
@@ -241,7 +246,8 @@ def color_bar(shown: Any, axes: Any, label: str, *, tall_mm: float = 40.0, **opt
     """Color bar with a label that is broken where it is longer than the bar, arrows where values lie beyond."""
     values = np.ma.masked_invalid(shown.get_array()).compressed()
     low, high = shown.get_clim()
-    below, above = bool(values.size and values.min() < low), bool(values.size and values.max() > high)
+    off = 1e-6 * (high - low)  # what rounding alone puts beyond the ends is no outlier
+    below, above = bool(values.size and values.min() < low - off), bool(values.size and values.max() > high + off)
     place = {"fraction": 0.05, "pad": 0.02, **options}
     place.setdefault("extend", {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above])
     figure = (axes[0] if isinstance(axes, (list, tuple)) else axes).figure

@@ -77,23 +77,22 @@ def make_particles(
     step = float(y[1] - y[0])
     for number, shape in enumerate(shapes, start=1):
         rng = generator(seed, "particle", number)
-        radius = shape.radius(y[:, None], x[None, :])
         most = thickness_um * rng.uniform(0.7, 1.0)
         if thick_um is not None and number == len(shapes):
             most = thick_um
-        profile = most * np.sqrt(np.clip(1.0 - radius**shape.power, 0.0, None))
-        rows, columns = _box(profile > 0)
-        if rows.stop <= rows.start:
+        rows, columns = here = _box(shape, y, x)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
             continue
-        here = (rows, columns)
-        roughness = 1.0 + 0.05 * correlated(rng, profile[here].shape, max(1.0, 0.25 * radius_px / step))
-        part = profile[here] * np.clip(roughness, 0.8, 1.2)
+        radius = shape.radius(y[rows, None], x[None, columns])
+        roughness = 1.0 + 0.05 * correlated(rng, radius.shape, max(1.0, 0.25 * radius_px / step))
+        profile = most * np.sqrt(np.clip(1.0 - radius**shape.power, 0.0, None))
+        part = profile * np.clip(roughness, 0.8, 1.2)
         inner = min(shape.semi)
-        offset = (y[rows][:, None] - shape.center[0], x[columns][None, :] - shape.center[1])
+        offset = (y[rows, None] - shape.center[0], x[None, columns] - shape.center[1])
         shares = phase_field(
             kind,
             offset,
-            radius[here],
+            radius,
             inner=inner,
             outer=max(shape.semi),
             phases=phases,
@@ -124,7 +123,7 @@ def make_particles(
 
 def _place(frame: tuple[int, int], count: int, radius_px: float, rng: np.random.Generator) -> list[_Shape]:
     """Find places for particles, every third beside one that is there, so that the two touch."""
-    rows, columns = np.mgrid[0 : frame[0], 0 : frame[1]]
+    rows, columns = (np.arange(n, dtype=float) for n in frame)
     taken = np.zeros(frame, dtype=bool)
     shapes: list[_Shape] = []
     for number in range(count):
@@ -145,9 +144,11 @@ def _place(frame: tuple[int, int], count: int, radius_px: float, rng: np.random.
                 if min(edge) < reach:
                     continue
             gap = 0.0 if touching else 2.0 / min(semi)
-            if not (taken & (shape.radius(rows, columns) <= 1.0 + gap)).any():
+            around = _box(shape, rows, columns, margin=1.0 + gap)
+            radius = shape.radius(rows[around[0], None], columns[None, around[1]])
+            if not (taken[around] & (radius <= 1.0 + gap)).any():
                 shapes.append(shape)
-                taken |= shape.radius(rows, columns) < 1.0
+                taken[around] |= radius < 1.0
                 break
     return shapes
 
@@ -252,8 +253,10 @@ def rise(depth: np.ndarray, mixing: float) -> np.ndarray:
     return np.asarray(ndtr(depth / mixing) if mixing > 0 else (depth >= 0).astype(float))
 
 
-def _box(mask: np.ndarray) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+def _box(shape: _Shape, y: np.ndarray, x: np.ndarray, *, margin: float = 1.0) -> tuple[slice, slice]:
+    """Least box of points that holds all within ``margin`` times the rim."""
+    u, v = shape.semi[1], shape.semi[0]
+    cos, sin = np.cos(shape.turn), np.sin(shape.turn)
+    half = margin * np.hypot(u * sin, v * cos), margin * np.hypot(u * cos, v * sin)
+    found = [np.searchsorted(points, [c - h, c + h]) for points, c, h in zip((y, x), shape.center, half, strict=True)]
+    return slice(*map(int, found[0])), slice(*map(int, found[1]))

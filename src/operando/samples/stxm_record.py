@@ -134,4 +134,5 @@ def add_composition(
 
 
 def _seen(field: np.ndarray, footprint: list[Any]) -> np.ndarray:
-    return np.asarray(footprint[0] @ (footprint[1] @ field.T).T)
+    # Along y first, so that what has to be transposed is small.
+    return np.asarray((footprint[1] @ (footprint[0] @ field).T).T)

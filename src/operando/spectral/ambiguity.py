@@ -92,11 +92,11 @@ def ambiguity(
     level = checked_level(level, where)
     stack = as_stack(optical_density, where=where, name="optical_density")
     spectra = match_energies(references, stack if "energy" in stack.coords else np.arange(stack.sizes["energy"]))
-    weight = _weights(unmixed, spectra, stack, where)
+    weight = weights_of(unmixed, spectra, stack, where)
     energies = np.asarray(spectra["energy"].values, dtype=float)
     terms = background_terms(background, where=where)
     design = np.column_stack([*(term_values(term, energies) for term in terms), spectra.values.T])
-    noise, known = _noise(sigma, stack, where)
+    noise, known = noise_of(sigma, stack, where)
     if isinstance(sigma, PoissonNoise):
         net, relative = sigma.at(stack)
         poisson: tuple[Any, ...] | None = (net, relative, sigma.dark, sigma.photons_per_count)
@@ -152,7 +152,8 @@ def ambiguity(
     return made
 
 
-def _weights(unmixed: Any, spectra: xr.DataArray, stack: xr.DataArray, where: str) -> xr.DataArray:
+def weights_of(unmixed: Any, spectra: xr.DataArray, stack: xr.DataArray, where: str) -> xr.DataArray:
+    """Weights of ``unmixed`` in the order of the references, after a check that they belong to them and the image."""
     weight = unmixed["weight"] if isinstance(unmixed, xr.Dataset) and "weight" in unmixed else None
     if weight is None or "component" not in weight.dims:
         got = sorted(map(str, unmixed.data_vars)) if isinstance(unmixed, xr.Dataset) else type(unmixed).__name__
@@ -173,7 +174,7 @@ def _weights(unmixed: Any, spectra: xr.DataArray, stack: xr.DataArray, where: st
     return weight.sel(component=names).transpose("component", *sizes)
 
 
-def _noise(sigma: Any, stack: xr.DataArray, where: str) -> tuple[xr.DataArray, bool]:
+def noise_of(sigma: Any, stack: xr.DataArray, where: str) -> tuple[xr.DataArray, bool]:
     """Sigma that broadcasts against the stack, and whether it is known."""
     if sigma is None or isinstance(sigma, PoissonNoise):
         return xr.DataArray(np.ones(stack.sizes["energy"]), dims="energy"), sigma is not None

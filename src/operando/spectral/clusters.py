@@ -79,7 +79,7 @@ def cluster(
     ``spectrum_sigma`` is the standard error of that ratio, from the scatter of its pixels. It takes pixels as
     independent, which a probe wider than a pixel makes too small, and says nothing about errors common to all pixels.
 
-    Noise is what the components leave over, averaged over pixels. Boundary pixels hold two phases: they form
+    Noise is the median variance of the components left out. Boundary pixels hold two phases: they form
     clusters of their own when ``n`` is larger than the number of phases.
 
     Memory: scores in float64 (8 bytes per pixel and component, several copies within k-means) and a block of 64 MiB;
@@ -111,7 +111,7 @@ def cluster(
     values, vectors = eigenpairs(moments.second)
     basis = vectors[:, :kept].T
     rest = values[kept:]
-    noise = float(np.sqrt(rest.mean())) if rest.size else 0.0
+    noise = float(np.sqrt(np.median(rest))) if rest.size else 0.0
 
     mean_over_energy = energy_average(data)
     score, thickness = _scores(data, use, basis, mean_over_energy)

@@ -272,7 +272,9 @@ def predicted_errors(problem: Design, chosen: Iterable[int]) -> xr.Dataset:
         attrs={"thickness": problem.thickness},
     )
     if problem.gradient is not None:
-        with np.errstate(invalid="ignore"):
-            x = np.nanmean(np.einsum("mi,mij,mj->m", problem.gradient, covariance, problem.gradient))
-        made["lithiation_sigma"] = ((), np.sqrt(x) if np.isfinite(x) else np.inf, {"units": "1"})
+        x = np.inf
+        if np.isfinite(variance).all():
+            each = np.einsum("mi,mij,mj->m", problem.gradient, covariance, problem.gradient)
+            x = float(np.nanmean(each))
+        made["lithiation_sigma"] = ((), np.sqrt(x), {"units": "1", "long_name": "Predicted error of x in Li_x M"})
     return made

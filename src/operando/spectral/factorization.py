@@ -63,9 +63,9 @@ def nmf(
 
     **Not unique.** Any turn of the spectra that keeps everything non-negative fits as well: a spectrum found here may
     hold some of another. It is determined where each phase is alone in some pixel, and has an energy where it alone
-    absorbs; the second is hardly ever so for absorption edges. ``purity`` is the first: the share of a component
-    in the 1 % of pixels (of those with at least a tenth of the largest sum) where it is highest. Below about 0.95
-    the others are not pure either. Where some spectra are known, :func:`mcr_als` uses that.
+    absorbs; the second is hardly ever so for absorption edges. ``purity`` is the first: the median share of a component
+    in the ten pixels (of those with at least a quarter of the largest sum) where it is highest. Well below 1, the
+    spectrum is not determined; noise raises it. Where some spectra are known, :func:`mcr_als` uses that.
 
     Memory: ``max_pixels`` times energies in float64, three times; the weights; a block of 64 MiB.
 
@@ -190,10 +190,10 @@ def _solved(gram: np.ndarray, rhs: np.ndarray, nonnegative: bool, sum_to_one: bo
 
 
 def purity(weight: np.ndarray) -> np.ndarray:
-    """Share of each component in the 1 % of thick pixels where its share is highest: (component, pixels) in."""
+    """Median share of each component in the ten thick pixels where its share is highest: (component, pixels) in."""
     total = np.maximum(weight, 0.0).sum(axis=0)
-    thick = total > 0.1 * np.nanmax(total, initial=0.0)
+    thick = total > 0.25 * np.nanmax(total, initial=0.0)
     if not thick.any():
         return np.full(len(weight), np.nan)
-    share = np.maximum(weight[:, thick], 0.0) / total[thick]
-    return np.asarray(np.quantile(share, 0.99, axis=1))
+    share = np.sort(np.maximum(weight[:, thick], 0.0) / total[thick], axis=1)
+    return np.asarray(np.median(share[:, -10:], axis=1))

@@ -80,7 +80,7 @@ def match_spectra(
     >>> references = xr.DataArray(shapes, dims=("component", "energy"), coords=coords)
     >>> mixed = xr.DataArray([0.0, 1.76, 1.44, 0.8], dims="energy", coords={"energy": energy}, name="mixed")
     >>> match_spectra(mixed, references)["verdict"][0]
-    'explained within 1 % by 0.60 Fe2 + 0.40 Fe3'
+    'explained within 1 % by Fe2 0.60 + Fe3 0.40'
     >>> other = xr.DataArray([0.0, 1.0, 1.0, 3.0], dims="energy", coords={"energy": energy}, name="other")
     >>> match_spectra(other, references)["verdict"][0]
     'no reference explains it (R-factor 0.51, residual peaks at 712 eV)'
@@ -214,7 +214,7 @@ def _row(
     peak = int(np.abs(residual).argmax())
     shares = weights / weights.sum() if weights.size else weights
     mixture = " + ".join(
-        f"{share:.2f} {names[member]}" if len(shares) > 1 else names[member]
+        f"{names[member]} {share:.2f}" if len(shares) > 1 else names[member]
         for share, member in zip(shares, fit["members"], strict=True)
     )
     within = "noise" if noisy else f"{100 * systematic:g} %"

@@ -31,7 +31,7 @@ def bounded_interval(estimate: Any, sigma: Any, *, level: float = 0.95) -> tuple
     sigma : DataArray or array-like, broadcast with ``estimate``
         Its standard deviation, in the same unit. Zero gives the point itself.
     level : float
-        Probability that the interval holds the truth, in (0, 1).
+        Probability that the interval holds the truth, in [0.5, 1).
 
     Returns
     -------
@@ -41,7 +41,7 @@ def bounded_interval(estimate: Any, sigma: Any, *, level: float = 0.95) -> tuple
     Raises
     ------
     InputError
-        Where the level is not in (0, 1) or a sigma is negative.
+        Where the level is not in [0.5, 1) or a sigma is negative.
 
     Notes
     -----
@@ -83,9 +83,9 @@ def bounded_interval(estimate: Any, sigma: Any, *, level: float = 0.95) -> tuple
 
 
 def checked_level(level: float, where: str) -> float:
-    """Return ``level`` where it is a probability."""
-    if not 0 < float(level) < 1:
-        raise InputError(f"{where}: level must be a probability between 0 and 1, got {level!r}. Use 0.95 for 95 %.")
+    """Return ``level`` where it is a probability of at least one half."""
+    if not 0.5 <= float(level) < 1:
+        raise InputError(f"{where}: level must be a probability from 0.5 to below 1, got {level!r}. Use 0.95 for 95 %.")
     return float(level)
 
 
@@ -152,7 +152,7 @@ def weight_errors(
     sum_to_one : bool
         The weights of a pixel add up to one.
     level : float
-        Of the interval, in (0, 1).
+        Of the interval, in [0.5, 1).
 
     Returns
     -------
@@ -207,61 +207,59 @@ def weight_errors(
             "weight_errors: weights and unconstrained must be (pixels, n), covariance (n, n) or (pixels, n, n), got "
             f"{w.shape}, {x.shape} and {c.shape}. Flatten space to pixels first."
         )
-    estimate, spread = _free_one_by_one(w, x, c)
+    from operando.spectral.intervals_compiled import ends, free_one_by_one
+
+    absent = ~(w > 0)
+    which, patterns = _patterns(absent) if c.ndim == 2 else (np.arange(len(w)), absent)
+    shared = np.broadcast_to(c, (len(patterns), *c.shape[-2:]))
+    variance, inverse, slope = _conditional(shared, patterns)
+    full = np.ascontiguousarray(np.diagonal(shared, axis1=1, axis2=2))
+    estimate, spread, sigma, low, high = np.empty((5, *w.shape))
+    free_one_by_one(w, x, which, variance, inverse, slope, full, _mean_squares(), OVERLOOKED, estimate, spread)
     if sum_to_one:
         # At a corner the sum leaves the only phase no freedom: it errs with the phase that would take from it.
         corner = np.count_nonzero(w > 0, axis=1) == 1
         widest = np.max(np.where(w > 0, 0.0, spread), axis=1, initial=0.0)
         spread = np.where((w > 0) & corner[:, None], widest[:, None], spread)
-    low, high = _bounded(estimate, spread, level)
-    low, high = np.minimum(low, w), np.maximum(high, w)
-    if sum_to_one:
-        high = np.minimum(high, np.maximum(w, 1.0))
-    return _symmetric(w, spread), low, high
+    most = 1.0 if sum_to_one else np.inf
+    ends(w, estimate, spread, *_ends_table(level), most, sigma, low, high)
+    return sigma, low, high
 
 
-def _symmetric(weights: Floats, spread: Floats) -> Floats:
-    two_sided, one_sided = 1.959963984540054, 1.6448536269514722
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The 0.02 keeps the lower end above zero once the one-sided test says that the phase is present.
-        ratio = np.where(spread > 0, (weights / spread - 0.02) / two_sided, 1.0)
-    return spread * np.clip(ratio, one_sided / two_sided, 1.0)
+@lru_cache(maxsize=16)
+def _ends_table(level: float) -> tuple[float, float, Floats, Floats, float]:
+    """Both z, and the ends of the interval of evenly spaced estimates, for fast lookup."""
+    two_sided, upper_x, *_ = _acceptance(level)
+    one_sided, depth, points = float(upper_x[0]), 8.0, 4097
+    one = np.ones(points)
+    low, _ = _bounded(np.linspace(one_sided, 2 * two_sided, points), one, level)
+    _, high = _bounded(np.linspace(-depth, 0.0, points), one, level)
+    return two_sided, one_sided, low, high, depth
 
 
-def _free_one_by_one(w: Floats, x: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Estimate and sigma of each weight with all other zeros of the fit held at zero."""
-    count, n = w.shape
-    absent = ~(w > 0)
-    if c.ndim == 2:
-        patterns, which = np.unique(absent, axis=0, return_inverse=True)
-        found = _conditional(np.broadcast_to(c, (len(patterns), n, n)), patterns)
-        variance, inverse, slope = (part[which.reshape(-1)] for part in found)
-    else:
-        variance, inverse, slope = _conditional(c, absent)
-    pulled = np.einsum("pij,pj->pi", inverse, np.where(absent, x, 0.0))
-    diagonal = np.einsum("pii->pi", inverse)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = np.where(absent, np.minimum(pulled / diagonal, 0.0), w)
-        depth = np.where(absent, -estimate / np.sqrt(variance), np.inf)
-    possible = np.where(absent, variance * _cut_mean_square(depth), 0.0)
-    overlooked = np.einsum("pij,pj->pi", slope**2, np.where(np.isfinite(possible), possible, 0.0))
-    full = np.einsum("...ii->...i", c)
-    variance = np.minimum(variance + OVERLOOKED * overlooked, np.maximum(full, variance))
-    missing = ~np.isfinite(w) | ~np.isfinite(x)
-    estimate[missing] = np.nan
-    variance = np.where(missing, np.nan, variance)
-    return estimate.reshape(count, n), np.sqrt(np.maximum(variance, 0.0))
-
-
-def _cut_mean_square(depth: Floats) -> Floats:
-    """Mean square of a normal variable with mean ``-depth`` and variance 1 that is known to be positive."""
+@lru_cache(maxsize=1)
+def _mean_squares() -> Floats:
+    """Mean square of a unit normal around -d, known to be positive, for 1 / (1 + d) from 0 to 1."""
     from scipy.special import erfcx
 
-    with np.errstate(invalid="ignore"):
-        hazard = np.sqrt(2 / np.pi) / erfcx(np.clip(depth, 0.0, 1e4) / np.sqrt(2))
-        found = 1 + depth**2 - depth * hazard
-        # The difference loses its digits far below zero, where 2 / depth^2 is the limit.
-        return np.where(depth > 50, 2 / depth**2, found)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = 1.0 / np.linspace(0.0, 1.0, 4097) - 1.0
+        found = 1.0 + d**2 - d * np.sqrt(2.0 / np.pi) / erfcx(d / np.sqrt(2.0))
+        # The difference loses its digits far below zero; its series there is 2 / d^2 - 10 / d^4.
+        return np.where(d > 40.0, 2.0 / d**2 - 10.0 / d**4, found)
+
+
+def _patterns(absent: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which of the distinct rows each row is, and these."""
+    n = absent.shape[1]
+    if n > 62:
+        return np.arange(len(absent)), absent
+    code = absent @ (1 << np.arange(n, dtype=np.int64))
+    if n <= 8:
+        distinct = np.arange(1 << n)
+    else:
+        distinct, code = np.unique(code, return_inverse=True)
+    return code, (distinct[:, None] >> np.arange(n)) & 1 == 1
 
 
 def _conditional(c: Floats, absent: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:

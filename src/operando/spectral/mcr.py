@@ -77,9 +77,12 @@ def mcr_als(
     :math:`\\sqrt{\\sum (X - W S)^2 / \\sum X^2}` never rises. All pixels and energies weigh the same.
 
     **Rotational ambiguity.** A free spectrum :math:`s` explains the stack as well as :math:`s + c\\,s_{known}` where
-    that leaves all weights non-negative: it is determined only where it is alone in some pixel. ``purity`` is its
-    share in the pixels where it is highest; below about 0.95 its spectrum is one of many, most likely mixed with those
-    of its neighbors. Different starts (``initial``, ``seed``) that end at different spectra show the same.
+    that leaves all weights non-negative: it is determined only where it is alone in some pixel. ``purity`` is its share
+    in the ten pixels where it is highest; well below 1, its spectrum is one of many, most likely mixed with those of
+    its neighbors. Different starts (``initial``, ``seed``) that end at different spectra show the same.
+
+    **What else is not explained.** A free spectrum takes on whatever the known ones leave over: saturated pixels,
+    boundaries that the probe blurs. Mask these (:func:`flags`), or it is theirs.
 
     Unimodality, a constraint from chromatography, is not offered: spectra have many peaks.
 

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 ENUMERATED = 8
 """Up to so many weights, the solutions of all supports are worked out beforehand."""
+LONGEST = 50
+"""So many proposals are tried for a pixel before its supports are searched one by one."""
 DEPENDENT = 1e-12
 """A column depends on others where less than this share of its length is left without them."""
 
@@ -49,9 +51,9 @@ def nonnegative_least_squares(
     .. math:: \\min_w \\tfrac12 w^T G w - r^T w, \\quad w_j \\ge 0 \\text{ where not free}
               \\left[, \\sum_{\\text{not free}} w_j = 1\\right]
 
-    G = R^T R (Cholesky, free columns first) makes this :math:`\\min |R w - R^{-T} r|`, whose rows for the bounded columns
-    no longer contain the free ones. Each pixel is then solved by block principal pivoting: a set of positive weights
-    is proposed, its least-squares solution found, and all weights that break the conditions of Karush, Kuhn and Tucker
+    G = R^T R (Cholesky, free columns first) makes this :math:`\\min |R w - R^{-T} r|`, whose rows for the bounded
+    columns no longer contain the free ones. Each pixel is then solved by block principal pivoting: a set of positive
+    weights is proposed, its least-squares solution found, and all weights that break the conditions of Karush, Kuhn and Tucker
     change sides at once; with the backup rule of Kim and Park this ends at the exact answer. Up to eight bounded
     columns with a shared gram, the solutions of all supports are enumerated first, and a proposal costs two small
     products. Where pivoting does not end, because columns depend on each other, the method of Lawson and Hanson
@@ -181,7 +183,9 @@ def solve(factor: Floats, target: Floats, free: int, *, sum_to_one: bool = False
 def eliminated(factor: Floats, target: Floats, weights: Floats, free: int) -> None:
     """Fill in the first ``free`` weights, given the others, by back substitution."""
     for k in range(free - 1, -1, -1):
-        known = np.einsum("pk,pk->p", np.broadcast_to(factor[:, k, k + 1 :], weights[:, k + 1 :].shape), weights[:, k + 1 :])
+        known = np.einsum(
+            "pk,pk->p", np.broadcast_to(factor[:, k, k + 1 :], weights[:, k + 1 :].shape), weights[:, k + 1 :]
+        )
         diagonal = factor[:, k, k]
         left = target[:, k] - known
         weights[:, k] = np.where(diagonal == 0, 0.0 * left, left / np.where(diagonal == 0, 1.0, diagonal))
@@ -191,50 +195,57 @@ def eliminated(factor: Floats, target: Floats, weights: Floats, free: int) -> No
 class Table:
     """The least-squares solution of every support of a factor, as operators on the target.
 
-    ``operators`` and ``gradients`` have the shape (2^n, n, rows), ``lengths`` (n,). Where the sum is fixed, the last
-    entry of a target is 1.
+    ``operators`` (2^n, rows, ENUMERATED) turn a target into weights where the support has a column, and into half the
+    gradient of the squared misfit where it has not; ``limits`` (2^n, ENUMERATED) are what these may not be below, for a
+    target of length one. Where the sum is fixed, the last entry of a target is 1.
     """
 
     operators: Floats
-    gradients: Floats
-    lengths: Floats
+    limits: Floats
     sum_to_one: bool
 
 
 def enumerate_supports(factor: Floats, *, sum_to_one: bool = False) -> Table:
-    """Work out the solutions of all supports of ``factor`` (rows, n); n must be small."""
+    """Work out the solutions of all supports of ``factor`` (rows, n), n up to ENUMERATED."""
     rows, n = factor.shape
     lengths = np.sqrt((factor**2).sum(axis=0))
-    width = rows + 1 if sum_to_one else rows
-    operators = np.zeros((1 << n, n, width))
-    gradients = np.zeros((1 << n, n, width))
+    operators = np.zeros((1 << n, rows + sum_to_one, ENUMERATED))
+    limits = np.full((1 << n, ENUMERATED), -1.0)
     for support in range(1 << n):
-        columns = _independent(factor, [j for j in range(n) if support >> j & 1])
-        operator, gradient = operators[support], gradients[support]
+        inside = np.array([bool(support >> j & 1) for j in range(n)])
+        columns = _independent(factor, np.flatnonzero(inside))
         if sum_to_one:
             if not columns:
                 continue
-            # w = e + N u with e the first unit vector and N u every move that keeps the sum.
-            first, rest = columns[0], columns[1:]
-            moves = np.zeros((n, len(rest)))
-            moves[first] = -1.0
-            moves[rest, np.arange(len(rest))] = 1.0
-            inverse = moves @ np.linalg.pinv(factor @ moves) if rest else np.zeros((n, rows))
-            operator[:, :rows] = inverse
-            operator[:, rows] = -inverse @ factor[:, first]
-            operator[first, rows] += 1.0
-            gradient[:] = factor.T @ factor @ operator
-            gradient[:, :rows] -= factor.T
-            # The multiplier of the sum is what makes the gradient vanish on the support.
-            gradient -= gradient[columns].mean(axis=0)
+            weights, gradient = _on_the_sum(factor, columns)
         else:
+            weights = np.zeros((n, rows))
             if columns:
-                operator[columns] = np.linalg.pinv(factor[:, columns], rcond=0.0)
-            gradient[:] = factor.T @ (factor @ operator - np.eye(rows))
-    return Table(operators, gradients, lengths, sum_to_one)
+                weights[columns] = np.linalg.pinv(factor[:, columns], rcond=0.0)
+            gradient = factor.T @ (factor @ weights - np.eye(rows))
+        operators[support, :, :n] = np.where(inside[:, None], weights, gradient).T
+        limits[support, :n] = np.where(inside, 0.0, -lengths)
+    return Table(operators, limits, sum_to_one)
 
 
-def _independent(factor: Floats, columns: list[int]) -> list[int]:
+def _on_the_sum(factor: Floats, columns: list[int]) -> tuple[Floats, Floats]:
+    """Operators of a support whose weights add up to one: on (target, 1), the weights and half the gradient."""
+    rows, n = factor.shape
+    # w = e + N u with e the first unit vector and N u every move that keeps the sum.
+    first, others = columns[0], columns[1:]
+    moves = np.zeros((n, len(others)))
+    moves[first] = -1.0
+    moves[others, np.arange(len(others))] = 1.0
+    inverse = moves @ np.linalg.pinv(factor @ moves) if others else np.zeros((n, rows))
+    weights = np.column_stack([inverse, -inverse @ factor[:, first]])
+    weights[first, rows] += 1.0
+    gradient = factor.T @ factor @ weights
+    gradient[:, :rows] -= factor.T
+    # The multiplier of the sum is what makes the gradient vanish on the support.
+    return weights, gradient - gradient[columns].mean(axis=0)
+
+
+def _independent(factor: Floats, columns: Any) -> list[int]:
     """Those of ``columns`` that earlier ones do not span."""
     kept: list[int] = []
     basis = np.zeros((factor.shape[0], 0))
@@ -245,12 +256,12 @@ def _independent(factor: Floats, columns: list[int]) -> list[int]:
         length = np.linalg.norm(left)
         if length > DEPENDENT * np.linalg.norm(column) and length > 0:
             basis = np.column_stack([basis, left / length])
-            kept.append(j)
+            kept.append(int(j))
     return kept
 
 
 def _bounded_weights(factor: Floats, target: Floats, *, sum_to_one: bool, table: Table | None) -> Floats:
-    from operando.spectral.nnls_compiled import pivot_by_table, pivot_each
+    from operando.spectral.nnls_compiled import pivot_all_by_table, pivot_each
 
     pixels, n = target.shape
     weights = np.full((pixels, n), np.nan)
@@ -260,12 +271,9 @@ def _bounded_weights(factor: Floats, target: Floats, *, sum_to_one: bool, table:
     elif table is not None or (n <= ENUMERATED and pixels > 1 << n):
         table = table or enumerate_supports(factor[0], sum_to_one=sum_to_one)
         affine = np.column_stack([target, np.ones(pixels)]) if sum_to_one else target
-        solved = np.zeros(pixels, dtype=bool)
-        pivot_by_table(
-            affine, table.operators, table.gradients, table.lengths, int(sum_to_one), 5 * n + 10, weights, solved
-        )
-        weights[~solved] = np.nan
-        todo &= ~solved
+        pivot_all_by_table(affine, table.operators, table.limits, int(sum_to_one), weights)
+        weights[~todo] = np.nan
+        todo &= np.isnan(weights[:, 0])
     if todo.any():
         of = factor[todo] if len(factor) > 1 else factor
         weights[todo] = _one_by_one(of, target[todo], sum_to_one=sum_to_one, pivot_each=pivot_each)

@@ -1,7 +1,7 @@
 """The loops over pixels behind :mod:`operando.spectral.nnls`, compiled; import them where they are needed.
 
-A problem is a factor M (rows, n) and a target b (rows): minimize ``|M w - b|`` over w >= 0. Working on a factor and never
-on its Gram matrix keeps the error of a weight proportional to the condition number, not to its square.
+A problem is a factor M (rows, n) and a target b (rows): minimize ``|M w - b|`` over w >= 0. Working on a factor and
+never on its Gram matrix keeps the error of a weight proportional to the condition number, not to its square.
 """
 
 from __future__ import annotations
@@ -9,72 +9,70 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from operando.spectral.nnls import DEPENDENT
+from operando.spectral.nnls import DEPENDENT, ENUMERATED, LONGEST
 
-_ROUNDING = 20 * 2.3e-16
+ROUNDING = 20 * 2.3e-16
+"""Share of the lengths of data and column by which a slope may be uphill and still count as zero."""
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+def pivot_by_table(
+    y: np.ndarray, rows: int, table: np.ndarray, limits: np.ndarray, smallest: int, v: np.ndarray
+) -> int:
+    """Block principal pivoting with the solution of every support known in advance.
+
+    ``table`` (2^n, rows, ENUMERATED) turns the target ``y`` of a pixel into ``v``: weights where the support has a
+    column, half the gradient of the misfit where it has not; neither may be below ``limits`` (2^n, ENUMERATED) times
+    the length of y. Returns the support, or -1 where pivoting does not end.
+    """
+    size = 0.0
+    for i in range(rows):
+        size += y[i] * y[i]
+    size = np.sqrt(size) * ROUNDING * rows
+    support = table.shape[0] - 1
+    best, patience = ENUMERATED + 1, 3
+    for _ in range(LONGEST):
+        operator, limit = table[support], limits[support]
+        for j in range(ENUMERATED):
+            v[j] = 0.0
+        for i in range(rows):
+            factor = y[i]
+            for j in range(ENUMERATED):
+                v[j] += operator[i, j] * factor
+        wrong, infeasible = 0, 0
+        for j in range(ENUMERATED):
+            bad = v[j] < limit[j] * size
+            wrong |= bad << j
+            infeasible += bad
+        if infeasible == 0:
+            return support
+        if infeasible < best:
+            best, patience = infeasible, 3
+        elif patience > 0:
+            patience -= 1
+        else:
+            last = 1
+            while last * 2 <= wrong:
+                last *= 2
+            wrong = last
+        support ^= wrong
+        if support < smallest:
+            return -1
+    return -1
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
-def pivot_by_table(
-    target: np.ndarray,
-    operators: np.ndarray,
-    gradients: np.ndarray,
-    lengths: np.ndarray,
-    smallest: int,
-    limit: int,
-    weights: np.ndarray,
-    solved: np.ndarray,
+def pivot_all_by_table(
+    target: np.ndarray, table: np.ndarray, limits: np.ndarray, smallest: int, weights: np.ndarray
 ) -> None:
-    """Block principal pivoting with the solution of every support known in advance.
-
-    ``operators`` (2^n, n, rows) gives the weights of a support from a target (pixels, rows), ``gradients`` (2^n, n, rows)
-    half the gradient of the squared misfit there. Fills ``weights`` (pixels, n) and ``solved`` (pixels).
-    """
+    """Fill ``weights`` (pixels, n) from ``target`` (pixels, rows); NaN where pivoting does not end."""
     pixels, rows = target.shape
-    n = operators.shape[1]
-    everything = (1 << n) - 1
-    w = np.empty(n)
+    n = weights.shape[1]
+    v = np.empty(ENUMERATED)
     for p in range(pixels):
-        size = 0.0
-        for i in range(rows):
-            size += target[p, i] * target[p, i]
-        size = np.sqrt(size) * _ROUNDING * rows
-        support, best, patience = everything, n + 1, 3
-        solved[p] = False
-        for _ in range(limit):
-            infeasible, wrong, last = 0, 0, 0
-            for j in range(n):
-                bit = 1 << j
-                total = 0.0
-                if support & bit:
-                    for i in range(rows):
-                        total += operators[support, j, i] * target[p, i]
-                    w[j] = total
-                    bad = total < 0.0
-                else:
-                    for i in range(rows):
-                        total += gradients[support, j, i] * target[p, i]
-                    w[j] = 0.0
-                    bad = total < -size * lengths[j]
-                if bad:
-                    infeasible += 1
-                    wrong |= bit
-                    last = bit
-            if infeasible == 0:
-                for j in range(n):
-                    weights[p, j] = w[j]
-                solved[p] = True
-                break
-            if infeasible < best:
-                best, patience = infeasible, 3
-                support ^= wrong
-            elif patience > 0:
-                patience -= 1
-                support ^= wrong
-            else:
-                support ^= last
-            if support < smallest:
-                break
+        support = pivot_by_table(target[p], rows, table, limits, smallest, v)
+        for j in range(n):
+            weights[p, j] = np.nan if support < 0 else v[j] if support >> j & 1 else 0.0
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
@@ -92,9 +90,10 @@ def _solve_support(
     A column that the earlier ones of the support already span gets the weight 0.
     """
     rows, n = factor.shape
-    # Rows of ``work``: n columns of the triangle that arises, n vectors of reflections, and below which row these end.
+    # Rows of ``work``: n columns of the triangle that arises, n vectors of reflections.
     taken = np.empty(n, np.int64)
     ends = np.empty(n, np.int64)
+    scales = np.empty(n)
     rank, height = 0, 0
     for i in range(rows):
         rest[i] = target[i]
@@ -113,6 +112,7 @@ def _solve_support(
             dot = 0.0
             for i in range(k, ends[k]):
                 dot += earlier[i] * column[i]
+            dot *= scales[k]
             for i in range(k, ends[k]):
                 column[i] -= dot * earlier[i]
         left = 0.0
@@ -125,13 +125,14 @@ def _solve_support(
         else:
             head = column[rank]
             alpha = -np.sqrt(left) if head > 0 else np.sqrt(left)
-            shifted = head - alpha
-            norm = np.sqrt(2.0 / (left - head * head + shifted * shifted))
-            mirror[rank] = shifted * norm
+            # Reflection 1 - scale v v^T with v = column - alpha e.
+            scales[rank] = 1.0 / (left - head * alpha)
+            mirror[rank] = head - alpha
             dot = mirror[rank] * rest[rank]
             for i in range(rank + 1, height):
-                mirror[i] = column[i] * norm
+                mirror[i] = column[i]
                 dot += mirror[i] * rest[i]
+            dot *= scales[rank]
             for i in range(rank, height):
                 rest[i] -= dot * mirror[i]
             column[rank] = alpha
@@ -280,7 +281,7 @@ def pivot_each(factors: np.ndarray, target: np.ndarray, triangular: bool, weight
         size = 0.0
         for i in range(rows):
             size += target[p, i] * target[p, i]
-        size = np.sqrt(size) * _ROUNDING * rows
+        size = np.sqrt(size) * ROUNDING * rows
         for j in range(n):
             length = 0.0
             for i in range(rows):

@@ -32,14 +32,16 @@ def particles(
     thickness : DataArray, dims (y, x), or a Dataset with ``thickness``
         Anything that is large in particles and small beside them: thickness, or the sum of weights. NaN is outside.
     minimum_thickness : float, in the unit of ``thickness``, optional
-        Thickness from which on a pixel is part of a particle. Default: Otsu's threshold.
+        Thickness from which on a pixel is part of a particle. Default: Li's threshold (of least cross entropy), which
+        finds thin particles beside a thick one, where Otsu's finds the thick one only.
     minimum_um2 : float, um2
         Particles with a smaller area are left out. Needs y and x in um, unless it is 0.
     neck : float, in (0, 1]
-        Two parts are two particles where the neck between them is narrower than this share of the narrower part. 1 parts
-        at the slightest waist.
+        Two parts are two particles where the neck between them is narrower than this share of the narrower part. 1
+        parts at the slightest waist.
     smoothing_px : float
-        Standard deviation in pixels by which distances from the rim are smoothed, so that a rough rim makes no particles.
+        Standard deviation in pixels by which distances from the rim are smoothed, so that a rough rim makes no
+        particles.
 
     Returns
     -------
@@ -75,10 +77,10 @@ def particles(
     step = spacing(image, unit="um" if minimum_um2 > 0 or _calibrated(image) else PIXEL, where=where)
     if not 0 < neck <= 1 or not smoothing_px >= 0 or not minimum_um2 >= 0:
         raise InputError(
-            f"{where}: neck must be in (0, 1], smoothing_px and minimum_um2 not negative, got {neck!r}, {smoothing_px!r} "
-            f"and {minimum_um2!r}."
+            f"{where}: neck must be in (0, 1], smoothing_px and minimum_um2 not negative, got {neck!r}, "
+            f"{smoothing_px!r} and {minimum_um2!r}."
         )
-    threshold = _otsu(values, where) if minimum_thickness is None else float(minimum_thickness)
+    threshold = _threshold(values, where) if minimum_thickness is None else float(minimum_thickness)
     inside = np.nan_to_num(values, nan=-np.inf) >= threshold
     if not inside.any():
         raise InputError(
@@ -91,7 +93,8 @@ def particles(
     order = order[(areas[order] >= minimum_um2) & (areas[order] > 0)]
     if order.size == 0:
         raise InputError(
-            f"{where}: at least one particle must have {minimum_um2:g} um2, got at most {areas.max():g}. Lower minimum_um2."
+            f"{where}: at least one particle must have {minimum_um2:g} um2, got at most {areas.max():g}. "
+            "Lower minimum_um2."
         )
     new = np.zeros(areas.size + 1, dtype=np.int32)
     new[order + 1] = np.arange(1, order.size + 1)
@@ -143,10 +146,10 @@ def particle_table(
 
     Notes
     -----
-    Rim and core are the outer and the innermost quarter of the distance from the rim to the innermost pixel. The sigma of
-    a mean is that of independent errors of the pixels, :math:`\\sqrt{\\sum t_p^2 \\sigma_p^2} / \\sum t_p`; what is common to
-    all pixels (I0, references) does not average out and is not in it: :func:`state_of_charge` has both. Without
-    ``sigma`` it is not known. The spread holds the noise of the pixels: of a uniform particle it is their error.
+    Rim and core are the outer and the innermost quarter of the distance from the rim to the innermost pixel. The sigma
+    of a mean is that of independent errors of the pixels, :math:`\\sqrt{\\sum t_p^2 \\sigma_p^2} / \\sum t_p`; what is
+    common to all pixels (I0, references) does not average out and is not in it: :func:`state_of_charge` has both.
+    Without ``sigma`` it is not known. The spread holds the noise of the pixels: of a uniform particle it is their error.
 
     Examples
     --------
@@ -279,15 +282,15 @@ def _calibrated(image: xr.DataArray) -> bool:
     return all(dim in image.coords and image.coords[dim].attrs.get("units", PIXEL) != PIXEL for dim in ("y", "x"))
 
 
-def _otsu(values: np.ndarray, where: str) -> float:
-    from skimage.filters import threshold_otsu
+def _threshold(values: np.ndarray, where: str) -> float:
+    from skimage.filters import threshold_li
 
     seen = values[np.isfinite(values)]
     if seen.size == 0 or seen.min() == seen.max():
         raise InputError(
             f"{where}: thickness must vary to find a threshold, got one value only. Pass minimum_thickness."
         )
-    return float(threshold_otsu(seen))
+    return float(threshold_li(seen))
 
 
 def _parted(inside: np.ndarray, sampling: tuple[float, float], neck: float, smoothing_px: float) -> np.ndarray:

@@ -18,9 +18,7 @@ Work = Callable[[Any, "Any | None", int, int, Any], None]
 """``work(data, other, first, stop, out)``: fill out (rows, stop - first) from data and other (energy, pixels)."""
 
 
-def by_pixels(
-    work: Work, stack: xr.DataArray, other: xr.DataArray | None, mask: xr.DataArray | None, rows: int
-) -> Any:
+def by_pixels(work: Work, stack: xr.DataArray, other: xr.DataArray | None, mask: xr.DataArray | None, rows: int) -> Any:
     """Apply ``work`` to all pixels of a stack.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +32,13 @@ class Fit:
     covariance: bool
     noise: tuple[Floats, Floats, float, float] | None = None
 
+    @cached_property
     def layout(self) -> dict[str, slice]:
         """Which rows of a solved block hold what."""
         n = len(self.problem.names)
-        sizes = {"weight": n, "weight_sigma": n}
+        sizes = {"weight": n}
         if self.level is not None:
-            sizes |= {"weight_low": n, "weight_high": n}
+            sizes |= {"weight_sigma": n, "weight_low": n, "weight_high": n}
         sizes |= dict.fromkeys((*self.problem.terms, "thickness", "r_factor", "chi2_reduced", "n_energies"), 1)
         if self.covariance:
             sizes |= {"unconstrained": n, "covariance": n * n}
@@ -47,89 +48,110 @@ class Fit:
 
 @dataclass
 class _Solved:
-    """Per pixel: all coefficients, weights without bound and their covariance, and misfits.
+    """Pixels of a block after the fit.
 
-    ``misfits`` are sums of squares of residual, data and residual over sigma, and the number of energies; ``removed`` is
-    what of the third the fit without bound would not leave.
+    ``coefficients`` (m, pixels). ``misfits`` (4, pixels) are sums of squares of residual, data and residual over
+    sigma, and the number of energies; ``removed`` is what of the third the fit without bound would not leave.
+    ``unconstrained`` (pixels, n) are the weights without bound and ``covariance`` ([pixels], n, n) is theirs, in
+    units of sigma.
     """
 
     coefficients: Floats
-    unconstrained: Floats
-    covariance: Floats
     misfits: Floats
     removed: Floats
+    unconstrained: Floats
+    covariance: Floats
 
 
 def solve_block(fit: Fit, data: Floats, sigma: Floats | None, first: int, stop: int, out: Floats) -> None:
-    """Fit the pixels ``first:stop`` of ``data`` (energy, pixels) and fill ``out`` (rows of the layout, stop - first)."""
+    """Fit pixels ``first:stop`` of ``data`` (energy, pixels); fills ``out`` (rows of the layout, stop - first)."""
     if sigma is not None:
         _report(fit, _weighted(fit.problem, data, data, sigma, first, stop, are_sigma=True), out)
-        return
-    if fit.noise is not None:
+    elif fit.noise is not None:
         # Every energy of these pixels is held in float64, a few times: 1 MB of pixels at a time.
         step = max(64, (1 << 20) // (8 * len(fit.problem.energies)))
         for start in range(first, stop, step):
             end = min(start + step, stop)
             _report(fit, _counted(fit, data[:, start:end]), out[:, start - first : end - first])
-        return
-    solved, missing = _shared(fit.problem, data, first, stop)
-    _report(fit, solved, out)
-    if missing.size:
-        values = np.ascontiguousarray(data[:, first + missing], dtype=np.float64)
-        precision = np.repeat(fit.problem.precision[:, None], missing.size, axis=1)
-        part = np.empty((len(out), missing.size))
-        _report(fit, _weighted(fit.problem, values, values, precision, 0, missing.size, are_sigma=False), part)
-        out[:, missing] = part
+    else:
+        solved = _shared(fit.problem, data, first, stop)
+        _report(fit, solved, out)
+        missing = np.flatnonzero(~np.isfinite(solved.misfits[1]))
+        if missing.size:
+            values = np.ascontiguousarray(data[:, first + missing], dtype=np.float64)
+            precision = np.repeat(fit.problem.precision[:, None], missing.size, axis=1)
+            part = np.empty((len(out), missing.size))
+            _report(fit, _weighted(fit.problem, values, values, precision, 0, missing.size, are_sigma=False), part)
+            out[:, missing] = part
 
 
-def _shared(problem: Problem, data: Floats, first: int, stop: int) -> tuple[_Solved, NDArray[np.intp]]:
-    """Fit with one factor for all pixels; also says which have a missing energy and are left NaN."""
-    from operando.spectral.unmix_compiled import misfit, project
+def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
+    """Fit with one factor for all pixels; those with a missing energy are left NaN."""
+    from operando.spectral.unmix_compiled import fit_shared, misfit, project
 
-    pixels = stop - first
-    target, squares = np.empty((pixels, len(problem.triangle))), np.empty(pixels)
-    project(data, first, stop, problem.operator, target, squares)
-    missing = np.flatnonzero(~np.isfinite(squares))
-    target[missing] = np.nan
-    coefficients = solve(
-        problem.triangle[None], target, problem.free, sum_to_one=problem.sum_to_one, table=problem.table
-    )
-    removed = ((coefficients @ problem.triangle.T - target) ** 2).sum(axis=1)
+    pixels, m = stop - first, len(problem.triangle)
+    target, squares = np.empty((m, pixels)), np.empty(pixels)
+    coefficients, removed = np.empty((m, pixels)), np.empty(pixels)
+    if problem.table is not None:
+        fit_shared(
+            data,
+            first,
+            stop,
+            problem.operator,
+            problem.triangle,
+            problem.free,
+            problem.table.operators,
+            problem.table.limits,
+            problem.sum_to_one,
+            coefficients,
+            target,
+            squares,
+            removed,
+        )
+    else:
+        project(data, first, stop, problem.operator, target, squares)
+        coefficients[:] = np.nan
+    left = np.flatnonzero(np.isnan(coefficients[0]) & np.isfinite(squares))
+    if left.size:
+        some = np.ascontiguousarray(target[:, left].T)
+        coefficients[:, left] = solve(problem.triangle[None], some, problem.free, sum_to_one=problem.sum_to_one).T
+        removed[left] = ((problem.triangle @ coefficients[:, left] - target[:, left]) ** 2).sum(axis=0)
     # Pythagoras: the data is what the design reaches, and the rest. Digits are lost where hardly anything is left.
-    chi2 = problem.precision[0] * squares - (target**2).sum(axis=1) + removed
-    misfits = np.stack([chi2 / problem.precision[0], squares, chi2, np.full(pixels, len(problem.energies))])
-    uneven = np.ptp(problem.precision) > 0
-    again = np.flatnonzero((chi2 < 1e-6 * problem.precision[0] * squares) | uneven)
+    precision = problem.precision[0]
+    chi2 = precision * squares - np.einsum("kp,kp->p", target, target) + removed
+    misfits = np.stack([chi2 / precision, squares, chi2, np.full(pixels, float(len(problem.energies)))])
+    again = np.flatnonzero((chi2 < 1e-6 * precision * squares) | problem.uneven)
     if again.size:
         values = data[:, first + again]
-        precision = np.repeat(problem.precision[:, None], again.size, axis=1)
+        shared = np.repeat(problem.precision[:, None], again.size, axis=1)
         exact = np.empty((4, again.size))
-        misfit(values, values, precision, False, 0, again.size, problem.design, coefficients[again], exact)
+        misfit(values, values, shared, False, 0, again.size, problem.design, coefficients[:, again], exact)
         misfits[:, again] = exact
-    rows = _inverse(problem.triangle[None])[0, problem.free :]
-    return _Solved(coefficients, target @ rows.T, rows @ rows.T, misfits, removed), missing
+    rows = problem.inverse
+    return _Solved(coefficients, misfits, removed, target.T @ rows.T, rows @ rows.T)
 
 
 def _weighted(
     problem: Problem, data: Floats, response: Floats, errors: Floats, first: int, stop: int, *, are_sigma: bool
 ) -> _Solved:
     """Fit with a factor of its own for every pixel."""
-    from operando.spectral.unmix_compiled import accumulate, factorize, misfit
+    from operando.spectral.unmix_compiled import accumulate, factorize, invert, misfit
 
     pixels, m = stop - first, len(problem.triangle)
     gram, target, factor = np.empty((pixels, m, m)), np.empty((pixels, m)), np.empty((pixels, m, m))
     # The columns of the shared basis are orthogonal: weights of a pixel can hardly make them dependent again.
     accumulate(response, errors, are_sigma, first, stop, problem.basis, gram, target)
     factorize(gram, target, problem.triangle, factor)
-    coefficients = solve(factor, target, problem.free, sum_to_one=problem.sum_to_one)
+    solved = solve(factor, target, problem.free, sum_to_one=problem.sum_to_one)
+    removed = ((np.einsum("pij,pj->pi", factor, solved) - target) ** 2).sum(axis=1)
+    coefficients = np.ascontiguousarray(solved.T)
     misfits = np.empty((4, pixels))
     misfit(data, response, errors, are_sigma, first, stop, problem.design, coefficients, misfits)
-    inverse = _inverse(factor)
-    removed = ((np.einsum("pij,pj->pi", factor, coefficients) - target) ** 2).sum(axis=1)
+    inverse = gram
+    invert(factor, inverse)
     rows = inverse[:, problem.free :]
-    return _Solved(
-        coefficients, np.einsum("pij,pj->pi", rows, target), rows @ rows.swapaxes(1, 2), misfits, removed
-    )
+    covariance = rows @ rows.swapaxes(1, 2)
+    return _Solved(coefficients, misfits, removed, np.einsum("pij,pj->pi", rows, target), covariance)
 
 
 def _counted(fit: Fit, data: Floats) -> _Solved:
@@ -142,7 +164,7 @@ def _counted(fit: Fit, data: Floats) -> _Solved:
     response, precision = values, seen.astype(np.float64)
     for _ in range(_REWEIGHTINGS):
         solved = _weighted(fit.problem, values, response, precision, 0, pixels, are_sigma=False)
-        fitted = fit.problem.design @ solved.coefficients.T
+        fitted = fit.problem.design @ solved.coefficients
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             counts = net[:, None] * np.exp(-fitted)
             precision = 1.0 / ((counts + dark) / (photons * counts**2) + relative[:, None])
@@ -151,99 +173,74 @@ def _counted(fit: Fit, data: Floats) -> _Solved:
     return _weighted(fit.problem, values, response, precision, 0, pixels, are_sigma=False)
 
 
-def _inverse(factor: Floats) -> Floats:
-    from operando.spectral.unmix_compiled import invert
-
-    inverse = np.empty_like(factor)
-    invert(factor, inverse)
-    return inverse
-
-
 def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
     """Fill a block of results from solved pixels."""
-    problem, rows = fit.problem, fit.layout()
+    problem, rows = fit.problem, fit.layout
     f, n = problem.free, len(problem.names)
-    weights = solved.coefficients[:, f:]
-    fine = np.isfinite(weights).all(axis=1)
-    unconstrained, covariance = solved.unconstrained, solved.covariance
-    dependent = problem.dependent()
-    if problem.sum_to_one:
-        unconstrained, covariance = _on_the_sum(unconstrained, covariance, ~_dropped(covariance))
-    out[rows["weight"]] = weights.T
-    for k, term in enumerate(problem.terms):
-        out[rows[term]] = solved.coefficients[:, k]
-    out[rows["thickness"]] = weights.sum(axis=1)
+    weights = solved.coefficients[f:]
     rest, square, chi2, energies = solved.misfits
+    out[rows["weight"]] = weights
+    for k, term in enumerate(problem.terms):
+        out[rows[term]] = solved.coefficients[k]
+    out[rows["thickness"]] = weights.sum(axis=0)
+    spare = energies - f + problem.sum_to_one
     with np.errstate(divide="ignore", invalid="ignore"):
-        out[rows["r_factor"]] = rest / square
-        left = np.maximum(chi2 - solved.removed, 0.0) / _none_below_one(energies - f - n + problem.sum_to_one)
-        used = (weights > 0).sum(axis=1)
-        out[rows["chi2_reduced"]] = chi2 / _none_below_one(energies - f - used + problem.sum_to_one)
+        missing = 0.0 * solved.coefficients[0]
+        out[rows["r_factor"]] = rest / square + missing
+        out[rows["chi2_reduced"]] = chi2 / _positive(spare - np.count_nonzero(weights > 0, axis=0)) + missing
     out[rows["n_energies"]] = energies
-    for name in ("r_factor", "chi2_reduced"):
-        out[rows[name], ~fine] = np.nan
+    if fit.level is None and not fit.covariance:
+        return
+    left = np.maximum(chi2 - solved.removed, 0.0) / _positive(spare - n)
     if not fit.known_sigma:
         scale = left
     elif fit.scale_sigma:
         scale = np.where(left > 1, left, 1.0)
     else:
         scale = np.ones_like(left)
-    _errors(fit, weights, unconstrained, covariance, scale, fine, dependent, out)
+    unconstrained, covariance = solved.unconstrained, solved.covariance
+    if problem.sum_to_one:
+        unconstrained, covariance = _on_the_sum(unconstrained, covariance)
+    if fit.covariance:
+        out[rows["unconstrained"]] = unconstrained.T
+        whole = np.broadcast_to(covariance, (len(scale), n, n)) * scale[:, None, None]
+        out[rows["covariance"]] = whole.reshape(len(scale), n * n).T
+    if fit.level is not None:
+        _errors(fit, weights, unconstrained, covariance, scale, out)
 
 
-def _errors(
-    fit: Fit,
-    weights: Floats,
-    unconstrained: Floats,
-    covariance: Floats,
-    scale: Floats,
-    fine: NDArray[np.bool_],
-    dependent: NDArray[np.bool_],
-    out: Floats,
-) -> None:
-    rows = fit.layout()
-    fine = fine & np.isfinite(scale)
-    for name in ("weight_sigma", "weight_low", "weight_high", "unconstrained", "covariance"):
-        if name in rows:
-            out[rows[name]] = np.nan
+def _errors(fit: Fit, weights: Floats, unconstrained: Floats, covariance: Floats, scale: Floats, out: Floats) -> None:
+    assert fit.level is not None
+    fine = np.flatnonzero(np.isfinite(weights[0]) & np.isfinite(scale))
     # Errors scale with the noise: in units of it, the covariance is the same for all pixels that share a factor.
     unit = np.sqrt(scale[fine])[:, None]
     safe = np.where(unit > 0, unit, 1.0)
-    one = covariance if covariance.ndim == 2 else covariance[fine]
+    found = np.ascontiguousarray(weights[:, fine].T)
     sigma, low, high = weight_errors(
-        weights[fine] / safe,
+        found / safe,
         unconstrained[fine] / safe,
-        one,
+        covariance if covariance.ndim == 2 else covariance[fine],
         sum_to_one=fit.problem.sum_to_one,
-        level=0.95 if fit.level is None else fit.level,
+        level=fit.level,
     )
-    sigma, low, high = sigma * unit, np.where(unit > 0, low * unit, weights[fine]), np.where(unit > 0, high * unit, weights[fine])
+    sigma = sigma * unit
+    low, high = np.where(unit > 0, low * unit, found), np.where(unit > 0, high * unit, found)
+    dependent = fit.problem.dependent
     sigma[:, dependent], low[:, dependent], high[:, dependent] = np.inf, 0.0, np.inf
-    out[rows["weight_sigma"], fine] = sigma.T
-    if fit.level is not None:
-        out[rows["weight_low"], fine] = low.T
-        out[rows["weight_high"], fine] = high.T
-    if fit.covariance:
-        out[rows["unconstrained"]] = unconstrained.T
-        n = len(fit.problem.names)
-        whole = np.broadcast_to(covariance, (len(weights), n, n)) * scale[:, None, None]
-        out[rows["covariance"]] = whole.reshape(len(weights), n * n).T
+    for name, values in (("weight_sigma", sigma), ("weight_low", low), ("weight_high", high)):
+        part = out[fit.layout[name]]
+        part[:] = np.nan
+        part[:, fine] = values.T
 
 
-def _none_below_one(freedom: Any) -> Floats:
+def _positive(freedom: Floats) -> Floats:
     return np.where(freedom > 0, freedom, np.nan)
 
 
-def _dropped(covariance: Floats) -> NDArray[np.bool_]:
-    diagonal: NDArray[np.bool_] = np.einsum("...ii->...i", covariance) == 0
-    return diagonal
-
-
-def _on_the_sum(unconstrained: Floats, covariance: Floats, kept: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _on_the_sum(unconstrained: Floats, covariance: Floats) -> tuple[Floats, Floats]:
     """Estimate and covariance once the weights are made to add up to one."""
-    toward = (covariance * kept[..., None, :]).sum(axis=-1)
-    total = toward.sum(axis=-1, keepdims=True)
+    toward = covariance.sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = toward / total
+        share = toward / toward.sum(axis=-1, keepdims=True)
     moved = unconstrained + share * (1.0 - unconstrained.sum(axis=-1, keepdims=True))
     return moved, covariance - share[..., :, None] * toward[..., None, :]

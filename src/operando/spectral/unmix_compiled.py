@@ -1,4 +1,4 @@
-"""The loops over pixels and energies behind :mod:`operando.spectral.unmix`, compiled; import them where they are needed.
+"""The loops over pixels and energies behind :mod:`operando.spectral.unmix`, compiled; import them where needed.
 
 Stacks are (energy, pixels) with the pixels side by side. Sums run over a tile of pixels at a time, which stays in the
 fast memory of a core, in float64 whatever the stack is.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from operando.spectral.nnls import DEPENDENT
+from operando.spectral.nnls import DEPENDENT, ENUMERATED
+from operando.spectral.nnls_compiled import pivot_by_table
 
 _TILE = 512
+_NARROW = 256
 _LARGEST = 1e300
-_SMALLEST = 1e-150
 
 
 # Contracted to fused multiply-adds, sums are faster and no less accurate; their order stays as it is written.
@@ -21,25 +22,25 @@ _SMALLEST = 1e-150
 def project(
     data: np.ndarray, first: int, stop: int, operator: np.ndarray, target: np.ndarray, squares: np.ndarray
 ) -> None:
-    """``operator.T @ data[:, first:stop]`` as ``target`` (pixels, m), and the sum of squares of each pixel.
+    """``operator.T @ data[:, first:stop]`` as ``target`` (m, pixels), and the sum of squares of each pixel.
 
     ``data`` (energy, pixels), ``operator`` (energy, m).
     """
     energies, m = operator.shape
     fours = energies - energies % 4
-    sums = np.empty((m, _TILE))
     for start in range(first, stop, _TILE):
         size = min(_TILE, stop - start)
-        total = squares[start - first : start - first + size]
+        at = start - first
+        total = squares[at : at + size]
         total[:] = 0.0
-        sums[:] = 0.0
+        target[:, at : at + size] = 0.0
         # Four energies at a time, so that the sums are loaded and stored a quarter as often.
         for e in range(0, fours, 4):
             d0, d1 = data[e, start : start + size], data[e + 1, start : start + size]
             d2, d3 = data[e + 2, start : start + size], data[e + 3, start : start + size]
             for k in range(m):
                 a, b, c, d = operator[e, k], operator[e + 1, k], operator[e + 2, k], operator[e + 3, k]
-                row = sums[k]
+                row = target[k, at : at + size]
                 for p in range(size):
                     row[p] += a * d0[p] + b * d1[p] + c * d2[p] + d * d3[p]
             for p in range(size):
@@ -49,29 +50,33 @@ def project(
             d0 = data[e, start : start + size]
             for k in range(m):
                 a = operator[e, k]
-                row = sums[k]
+                row = target[k, at : at + size]
                 for p in range(size):
                     row[p] += a * d0[p]
             for p in range(size):
                 v0 = np.float64(d0[p])
                 total[p] += v0 * v0
-        for p in range(size):
-            for k in range(m):
-                target[start - first + p, k] = sums[k, p]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+# With numpy's rules for a division by zero the loop needs no test and runs on several pixels at a time.
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")  # type: ignore[misc,untyped-decorator,unused-ignore]
 def _weigh(
     data: np.ndarray, errors: np.ndarray, are_sigma: bool, size: int, values: np.ndarray, precision: np.ndarray
 ) -> None:
     """Values and precision of a row of pixels, both zero where a number is missing."""
-    for p in range(size):
-        value, error = np.float64(data[p]), np.float64(errors[p])
-        seen = abs(value) <= _LARGEST and error > _SMALLEST and error <= _LARGEST
-        values[p] = value if seen else 0.0
-        error = error if seen else 1.0
-        weight = 1.0 / (error * error) if are_sigma else error
-        precision[p] = weight if seen else 0.0
+    if are_sigma:
+        for p in range(size):
+            value, error = np.float64(data[p]), np.float64(errors[p])
+            weight = 1.0 / (error * error)
+            seen = (value - value == 0.0) & (error > 0.0) & (weight > 0.0) & (weight <= _LARGEST)
+            values[p] = value if seen else 0.0
+            precision[p] = weight if seen else 0.0
+    else:
+        for p in range(size):
+            value, weight = np.float64(data[p]), np.float64(errors[p])
+            seen = (value - value == 0.0) & (weight > 0.0) & (weight <= _LARGEST)
+            values[p] = value if seen else 0.0
+            precision[p] = weight if seen else 0.0
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
@@ -92,10 +97,10 @@ def accumulate(
     """
     energies, m = basis.shape
     pairs = m * (m + 1) // 2
-    sums = np.empty((pairs + m, _TILE))
-    values, precision = np.empty(_TILE), np.empty(_TILE)
-    for start in range(first, stop, _TILE):
-        size = min(_TILE, stop - start)
+    sums = np.empty((pairs + m, _NARROW))
+    values, precision = np.empty(_NARROW), np.empty(_NARROW)
+    for start in range(first, stop, _NARROW):
+        size = min(_NARROW, stop - start)
         sums[:] = 0.0
         for e in range(energies):
             _weigh(data[e, start : start + size], errors[e, start : start + size], are_sigma, size, values, precision)
@@ -141,22 +146,19 @@ def misfit(
     ``response`` is what was fitted, ``data`` what was measured: the same, but for Poisson counts.
     """
     energies, m = design.shape
-    sums, turned = np.empty((4, _TILE)), np.empty((m, _TILE))
-    fit, values, precision = np.empty(_TILE), np.empty(_TILE), np.empty(_TILE)
+    sums = np.empty((4, _NARROW))
+    fit, values, precision = np.empty(_NARROW), np.empty(_NARROW), np.empty(_NARROW)
     rest, squares, chi2, count = sums[0], sums[1], sums[2], sums[3]
-    for start in range(first, stop, _TILE):
-        size = min(_TILE, stop - start)
+    for start in range(first, stop, _NARROW):
+        size = min(_NARROW, stop - start)
         sums[:] = 0.0
-        for p in range(size):
-            for k in range(m):
-                turned[k, p] = coefficients[start - first + p, k]
         for e in range(energies):
             fitted_row, errors_row = response[e, start : start + size], errors[e, start : start + size]
             _weigh(fitted_row, errors_row, are_sigma, size, values, precision)
             fit[:size] = 0.0
             for k in range(m):
                 factor = design[e, k]
-                row = turned[k]
+                row = coefficients[k, start - first : start - first + size]
                 for p in range(size):
                     fit[p] += factor * row[p]
             measured = data[e, start : start + size]
@@ -172,6 +174,67 @@ def misfit(
         for k in range(4):
             for p in range(size):
                 out[k, start - first + p] = sums[k, p]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def fit_shared(
+    data: np.ndarray,
+    first: int,
+    stop: int,
+    operator: np.ndarray,
+    triangle: np.ndarray,
+    free: int,
+    table: np.ndarray,
+    limits: np.ndarray,
+    sum_to_one: bool,
+    coefficients: np.ndarray,
+    target: np.ndarray,
+    squares: np.ndarray,
+    removed: np.ndarray,
+) -> None:
+    """Project and pivot the pixels ``first:stop``, which share one ``triangle`` and its ``table`` of supports.
+
+    Fills ``coefficients`` and ``target`` (m, pixels), the sum of squares of the data, and what of the misfit the bound
+    is to blame for. Coefficients are NaN where a number is missing or pivoting does not end.
+    """
+    m = triangle.shape[0]
+    n = m - free
+    full = (1 << n) - 1
+    rows, smallest = (n + 1, 1) if sum_to_one else (n, 0)
+    y, v = np.empty(n + 1), np.empty(ENUMERATED)
+    y[n] = 1.0
+    # Rows a power of two apart would fall on the same places of the cache.
+    sums, w = np.empty((m, _TILE + 8)), np.empty((m, _TILE + 8))
+    for start in range(first, stop, _TILE):
+        size = min(_TILE, stop - start)
+        at = start - first
+        project(data, start, start + size, operator, sums, squares[at : at + size])
+        for p in range(size):
+            for j in range(n):
+                y[j] = sums[free + j, p]
+            support = pivot_by_table(y, rows, table, limits, smallest, v) if np.isfinite(squares[at + p]) else -1
+            if support < 0:
+                w[:, p] = np.nan
+                removed[at + p] = np.nan
+                continue
+            for j in range(n):
+                w[free + j, p] = v[j] if support >> j & 1 else 0.0
+            rest = 0.0
+            if support < full or sum_to_one:
+                for i in range(n):
+                    left = y[i]
+                    for j in range(i, n):
+                        left -= triangle[free + i, free + j] * w[free + j, p]
+                    rest += left * left
+            removed[at + p] = rest
+            for i in range(free - 1, -1, -1):
+                left = sums[i, p]
+                for j in range(i + 1, m):
+                    left -= triangle[i, j] * w[j, p]
+                w[i, p] = left / triangle[i, i]
+        for k in range(m):
+            target[k, at : at + size] = sums[k, :size]
+            coefficients[k, at : at + size] = w[k, :size]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]

@@ -14,10 +14,39 @@ from operando.spectral.unmix_problem import TERMS, term_values
 
 
 def fitted(unmixed: xr.Dataset, references: References) -> xr.DataArray:
-    """Optical density of a fit: (energy, [z], [y], [x])."""
+    """Optical density of a fit.
+
+    Parameters
+    ----------
+    unmixed : Dataset
+        As :func:`unmix` gives it.
+    references : DataArray, dims (component, energy), or mapping
+        Those of the fit, or others with at least the same names.
+
+    Returns
+    -------
+    DataArray, dims (energy, [z], [y], [x])
+        References times weights and background, unit "1", at the energies of the fit. As large as the stack; lazy if
+        ``unmixed`` is.
+
+    Raises
+    ------
+    InputError
+        Where ``unmixed`` is no fit, or a reference of it is missing.
+
+    Examples
+    --------
+    >>> from operando.spectral.unmix import unmix
+    >>> references = xr.DataArray([[1.0, 2.0, 0.0]], dims=("component", "energy"))
+    >>> unmixed = unmix(np.array([3.0, 6.0, 0.0]), references)
+    >>> fitted(unmixed, references).values.round(12).tolist()
+    [3.0, 6.0, 0.0]
+    """
     for name in ("weight", "energy"):
         if name not in unmixed:
-            raise InputError(f"fitted: unmixed must hold {name!r}, got {sorted(map(str, unmixed))}. Pass the result of unmix.")
+            raise InputError(
+                f"fitted: unmixed must hold {name!r}, got {sorted(map(str, unmixed))}. Pass the result of unmix."
+            )
     energies = np.asarray(unmixed["energy"].values, dtype=float)
     spectra = match_energies(references, unmixed["energy"]).transpose("component", "energy")
     names = [str(name) for name in unmixed["component"].values]
@@ -37,26 +66,87 @@ def fitted(unmixed: xr.Dataset, references: References) -> xr.DataArray:
 
 
 def residuals(optical_density: Any, unmixed: xr.Dataset, references: References) -> xr.DataArray:
-    """Measured minus fitted optical density: (energy, [z], [y], [x])."""
+    """Measured minus fitted optical density.
+
+    Parameters
+    ----------
+    optical_density : DataArray, dims (energy, [z], [y], [x]), or array in that order
+        The stack of the fit.
+    unmixed, references
+        As for :func:`fitted`.
+
+    Returns
+    -------
+    DataArray, dims as the stack, unit "1"
+        NaN where the stack or the fit is. Lazy if one of them is.
+
+    Raises
+    ------
+    InputError
+        Where the stack has another shape than the fit.
+
+    Examples
+    --------
+    The best multiple of (1, 1) to (3, 1) is 2:
+
+    >>> from operando.spectral.unmix import unmix
+    >>> references = xr.DataArray([[1.0, 1.0]], dims=("component", "energy"))
+    >>> stack = np.array([3.0, 1.0])
+    >>> residuals(stack, unmix(stack, references), references).values.round(12).tolist()
+    [1.0, -1.0]
+    """
     stack = as_stack(optical_density, where="residuals", name="optical_density")
     fit = fitted(unmixed, references)
     if stack.shape != fit.shape:
-        raise InputError(f"residuals: the stack has the shape {stack.shape}, the fit {fit.shape}. Pass the stack of the fit.")
+        raise InputError(
+            f"residuals: the stack has the shape {stack.shape}, the fit {fit.shape}. Pass the stack of the fit."
+        )
     left = fit.copy(data=stack.data - fit.data)
     left.attrs = {"units": "1", "long_name": "Residual of optical density"}
     return left.rename("residual")
 
 
-def explained_variance(
-    optical_density: Any, unmixed: xr.Dataset, references: References, *, mask: Any = None
-) -> float:
-    """Share of the variance of a stack about its grand mean that a fit explains (R2)."""
+def explained_variance(optical_density: Any, unmixed: xr.Dataset, references: References, *, mask: Any = None) -> float:
+    """Share of the variance of a stack about its grand mean that a fit explains (R2).
+
+    Parameters
+    ----------
+    optical_density, unmixed, references
+        As for :func:`residuals`.
+    mask : DataArray or array of bool, space dims, optional
+        Pixels that count. Default: all.
+
+    Returns
+    -------
+    float
+        At most 1; negative where the fit is worse than one number for the whole stack.
+
+    Notes
+    -----
+    .. math:: R^2 = 1 - \\frac{\\sum (d - \\hat d)^2}{\\sum (d - \\bar d)^2}
+
+    over all pixels and energies that are not NaN, with one mean for all of them. That differences of thickness count as
+    variance makes it high: it compares fits of the same pixels, and is no test of one.
+
+    Memory: three arrays as large as the stack; none of them at once where it is lazy.
+
+    Examples
+    --------
+    Residuals of 1 and -1, and deviations from the mean of 1 and -1: nothing is explained:
+
+    >>> from operando.spectral.unmix import unmix
+    >>> references = xr.DataArray([[1.0, 1.0]], dims=("component", "energy"))
+    >>> stack = np.array([3.0, 1.0])
+    >>> round(explained_variance(stack, unmix(stack, references), references), 12)
+    0.0
+    """
     stack = as_stack(optical_density, where="explained_variance", name="optical_density")
-    left = residuals(stack, unmixed, references)
-    use = np.isfinite(left)
+    rest: Any = residuals(stack, unmixed, references).data ** 2
+    values: Any = stack.data
+    use = rest == rest
     if mask is not None:
-        use = use & as_stack(mask, where="explained_variance", name="mask", energy=False).data
-    values = stack.drop_vars(list(stack.coords)).where(use.drop_vars(list(use.coords)))
-    spread = ((values - values.mean()) ** 2).sum()
-    rest = (left.drop_vars(list(left.coords)) ** 2).where(use.drop_vars(list(use.coords))).sum()
-    return float(1.0 - rest / spread)
+        use = use & as_stack(mask, where="explained_variance", name="mask", energy=False).data.astype(bool)
+    # Sums about a number near the mean, so that one pass gives the variance without a loss of digits.
+    shifted = np.where(use, values - float(stack.mean()), 0.0)
+    spread = (shifted**2).sum() - shifted.sum() ** 2 / use.sum()
+    return float(1.0 - np.where(use, rest, 0.0).sum() / spread)

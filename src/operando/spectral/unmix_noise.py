@@ -37,8 +37,8 @@ class PoissonNoise:
     .. math:: \\sigma^2_{OD} = \\frac{\\mu + D}{g\\, \\mu^2} + \\frac{\\sigma_{I_0}^2}{(I_0 - D)^2}.
 
     Given to :func:`unmix` as ``sigma``, it is evaluated at the fitted OD, and the fit repeated on the working response
-    :math:`OD_\\mathrm{fit} + 1 - e^{OD_\\mathrm{fit} - OD}`, which is linear in the counts: iteratively reweighted least
-    squares, whose limit is the maximum-likelihood fit of Poisson counts (with ``dark`` and ``i0_sigma``, of their
+    :math:`OD_\\mathrm{fit} + 1 - e^{OD_\\mathrm{fit} - OD}`, which is linear in the counts: iteratively reweighted
+    least squares, whose limit is the maximum-likelihood fit of Poisson counts (with ``dark`` and ``i0_sigma``, of their
     quasi-likelihood). A sigma made from the measured counts instead gives bright fluctuations more weight and pulls
     the fit down by about 1 / (2 counts) in OD; without weights the logarithm pushes it up by as much.
 
@@ -73,10 +73,11 @@ class PoissonNoise:
         """Standard deviation of an optical density (energy, [z], [y], [x]) that is known without noise."""
         stack = as_stack(optical_density, where="PoissonNoise.sigma", name="optical_density")
         net, relative = self.at(stack)
-        shape = (-1, *(1,) * (stack.ndim - 1))
-        made = xr.DataArray(net.reshape(shape), dims=stack.dims) * np.exp(-stack)
-        variance = (made + self.dark) / (self.photons_per_count * made**2) + relative.reshape(shape)
-        return np.sqrt(variance).rename("sigma")  # type: ignore[no-any-return]
+        made = xr.DataArray(net, dims="energy") * np.exp(-stack)
+        variance = (made + self.dark) / (self.photons_per_count * made**2) + xr.DataArray(relative, dims="energy")
+        sigma = (variance**0.5).transpose(*stack.dims)
+        sigma.attrs = {"units": "1", "long_name": "Standard deviation of optical density"}
+        return sigma.rename("sigma")
 
     def at(self, stack: xr.DataArray) -> tuple[Floats, Floats]:
         """Net incident counts, and the relative variance of i0, at the energies of a stack."""
@@ -94,6 +95,7 @@ class PoissonNoise:
             array = same_energies(array, energies, where="PoissonNoise", name=name, remedy=remedy)
         elif array.sizes["energy"] != stack.sizes["energy"]:
             raise InputError(
-                f"PoissonNoise: {name} has {array.sizes['energy']} energies, the stack {stack.sizes['energy']}. {remedy}"
+                f"PoissonNoise: {name} has {array.sizes['energy']} energies, the stack {stack.sizes['energy']}. "
+                f"{remedy}"
             )
         return np.asarray(array.values, dtype=float)

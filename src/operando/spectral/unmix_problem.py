@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,15 +62,30 @@ class Problem:
         """How many columns may be negative."""
         return len(self.terms)
 
-    @property
+    @cached_property
     def operator(self) -> Floats:
         """What turns the data of a pixel into its target: (energy, m)."""
         return np.ascontiguousarray(self.basis * self.precision[:, None])
 
+    @cached_property
+    def uneven(self) -> bool:
+        """Whether sigma differs from energy to energy."""
+        return bool(np.ptp(self.precision) > 0)
+
+    @cached_property
+    def inverse(self) -> Floats:
+        """What turns a target into the weights of the references without bound: (n, m)."""
+        from operando.spectral.unmix_compiled import invert
+
+        inverse = np.empty((1, *self.triangle.shape))
+        invert(self.triangle[None], inverse)
+        return np.ascontiguousarray(inverse[0, self.free :])
+
+    @cached_property
     def dependent(self) -> NDArray[np.bool_]:
         """References that others, or the background, can replace without any change of the fit."""
         lengths = np.linalg.norm(self.triangle, axis=0)
-        _, values, rows = np.linalg.svd(self.triangle / np.where(lengths > 0, lengths, 1.0))
+        _, values, rows = np.linalg.svd(self.triangle / lengths)
         null = rows[values <= 100 * DEPENDENT * values[0]]
         found: NDArray[np.bool_] = (np.abs(null) > 1e-6).any(axis=0)[self.free :]
         return found
@@ -97,7 +113,11 @@ def make_problem(
     names = tuple(map(str, matched.coords["component"].values))
     bad = ~np.isfinite(spectra).all(axis=0)
     if bad.any() or not (spectra != 0).any(axis=0).all():
-        wrong = [name for name, column in zip(names, spectra.T, strict=True) if not (np.isfinite(column).all() and column.any())]
+        wrong = [
+            name
+            for name, column in zip(names, spectra.T, strict=True)
+            if not (np.isfinite(column).all() and column.any())
+        ]
         raise InputError(
             f"{where}: references must be finite and not zero everywhere, got otherwise for {', '.join(wrong)}. "
             "Leave them out or repair them."

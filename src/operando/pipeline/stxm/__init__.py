@@ -4,6 +4,7 @@ from operando.pipeline.recipe import Recipe
 from operando.pipeline.stxm.faults import faults
 from operando.pipeline.stxm.settings import Stxm, absolute
 from operando.pipeline.stxm.steps import make_steps
+from operando.pipeline.stxm.summary import summary_tables
 
 RECIPE = Recipe(
     name="stxm",
@@ -12,7 +13,7 @@ RECIPE = Recipe(
     absolute=absolute,
     faults=faults,
     steps=make_steps,
-    summary_tables=lambda folder: {},
+    summary_tables=summary_tables,
     example={
         "title": "My particles",
         "inputs": {"stack": "stack.hdr", "i0": {"region": "open.msk"}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from operando import spectral
@@ -15,7 +17,7 @@ def choose(task: Task) -> None:
     """Predicted error of weights and lithiation against the number of energies, and the choice for one number."""
     given = task.parameters
     how, thin = Energies(**given["energies"]), Lithiation(**given["lithiation"]).minimum_thickness
-    background = Unmix(**given["unmix"]).background
+    fit = Unmix(**given["unmix"])
     told = [ReferenceSpectrum(**item) for item in given["references"]]
     density = read_image(task, "density.zarr")
     references = open_references(told, density.energy)
@@ -23,16 +25,16 @@ def choose(task: Task) -> None:
     thickness = found["thickness"].values
     seen = thickness[thickness >= max(thin, 0.0)]
     photons = how.photons or _photons(task)
-    common = {
+    common: dict[str, Any] = {
         "stoichiometry": stoichiometry(told, [str(name) for name in references["component"].values]),
         "photons": photons,
         "thickness": float(np.median(seen)) if seen.size and np.median(seen) > 0 else None,
-        "background": None if background == "none" else background,
+        "background": fit.terms,
     }
     ks = [k for k in how.counts if k <= density.sizes["energy"]]
     table = spectral.error_against_k(references, ks, seed=given["seed"], criterion=_criterion(common), **common)
     write_table(task, "energy-errors.parquet", table)
-    least = len(told) + (0 if background == "none" else 1 if background == "constant" else 2)
+    least = len(told) + fit.background_terms
     shown = min(max(how.show, least), density.sizes["energy"])
     chosen = spectral.select_energies(references, shown, criterion=_criterion(common), **common)
     expert = spectral.expert_energies(references, shown)
@@ -49,7 +51,7 @@ def choose(task: Task) -> None:
     )
 
 
-def _criterion(common: dict) -> str:
+def _criterion(common: dict[str, Any]) -> str:
     return "d-optimal" if common["stoichiometry"] is None else "lithiation"
 
 

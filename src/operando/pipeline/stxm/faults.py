@@ -30,7 +30,7 @@ def faults(settings: Stxm) -> list[str]:
     spectra = found.attempt("references", lambda: open_references(settings.references, stack.energy))
     if spectra is not None:
         names = [str(name) for name in spectra["component"].values]
-        parameters = len(names) + {"none": 0, "constant": 1}.get(settings.unmix.background, 2)
+        parameters = len(names) + settings.unmix.background_terms
         if parameters > stack.sizes["energy"]:
             found.append(
                 f"references: {parameters} weights and backgrounds cannot be told from {stack.sizes['energy']} images. "
@@ -53,8 +53,8 @@ def _range_faults(settings: Stxm, stack: xr.DataArray) -> list[str]:
         inside = int(((stack.energy >= min(chosen)) & (stack.energy <= max(chosen))).sum())
         if inside == 0:
             found.append(
-                f"normalize.pre_edge: no image lies between {min(chosen):g} and {max(chosen):g} eV; the stack goes from "
-                f"{low:g} to {high:g} eV. Correct the range."
+                f"normalize.pre_edge: no image lies between {min(chosen):g} and {max(chosen):g} eV; the stack goes "
+                f"from {low:g} to {high:g} eV. Correct the range."
             )
     few = [count for count in settings.energies.counts if count < len(settings.references)]
     if few:

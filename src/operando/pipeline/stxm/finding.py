@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import xarray as xr
+
 from operando import spectral
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_image, write_dataset, write_json, write_table
 from operando.pipeline.stxm.inputs import open_references
-from operando.pipeline.stxm.settings import Decompose, ReferenceSpectrum
+from operando.pipeline.stxm.settings import Decompose, ReferenceSpectrum, Unmix
+
+_RULER = 0.02  # a usual error of an optical density, where nothing is known of it
+_FAR = 1.3  # noise off by more than this is not that of the counts
 
 
 def decompose(task: Task) -> None:
     """Components, clusters and what they match; the references beside each other."""
     given = task.parameters
-    how = Decompose(**given["decompose"])
+    how, background = Decompose(**given["decompose"]), Unmix(**given["unmix"]).terms
     density = read_image(task, "density.zarr")
-    sigma = read_image(task, "sigma.zarr") if "sigma.zarr" in task.step.inputs else None
     references = open_references([ReferenceSpectrum(**item) for item in given["references"]], density.energy)
-    count = how.components or int(spectral.number_of_components(density, sigma=sigma))
+    noise, ruler = _noise(task, density)
+    count = how.components or max(1, noise["by"]["number"])
     task.progress(1, 4)
-    write_dataset(
-        task, "components.zarr", spectral.components(density, n=min(max(count, 4) + 4, density.sizes["energy"]))
-    )
-    clusters = spectral.cluster(
-        density, how.clusters or max(count, 2), minimum_thickness=how.minimum_optical_density, seed=given["seed"]
-    )
+    shown = min(max(count + 4, 8), density.sizes["energy"])
+    write_dataset(task, "components.zarr", spectral.components(density, n=shown))
     task.progress(2, 4)
+    wanted = how.clusters or min(max(count, 2), len(given["references"]) + 2)
+    clusters = spectral.cluster(density, wanted, minimum_thickness=how.minimum_optical_density, seed=given["seed"])
+    task.progress(3, 4)
     write_dataset(task, "clusters.zarr", clusters)
-    matched = spectral.match_spectra(clusters["spectrum"], references)
-    write_table(task, "matches.parquet", matched)
-    write_dataset(task, "collinearity.zarr", spectral.collinearity(references))
-    write_json(task, "decomposed.json", {"components": count, "by": "recipe" if how.components else "noise"})
+    write_table(task, "matches.parquet", spectral.match_spectra(clusters, references, background=background))
+    write_dataset(task, "collinearity.zarr", spectral.collinearity(references, sigma=ruler, background=background))
+    write_json(task, "decomposed.json", {"components": count, "chosen": how.components is not None, **noise})
+
+
+def _noise(task: Task, density: xr.DataArray) -> tuple[dict[str, Any], Any]:
+    """How many components stand out of the noise, and by which rule; and the noise of an optical density."""
+    free = spectral.scree(density)
+    by = {"method": "malinowski", "number": int(free["number"])}
+    if "sigma.zarr" not in task.step.inputs:
+        return {"by": by, "noise_factor": None}, _RULER
+    sigma = read_image(task, "sigma.zarr")
+    known = spectral.scree(density, sigma=sigma)
+    factor = float(known["noise_factor"])
+    # Where noise is not what counted photons give, a rule that rests on it cannot be used.
+    if 1 / _FAR < factor < _FAR:
+        by = {"method": "marchenko-pastur", "number": int(known["number"])}
+    return {"by": by, "noise_factor": factor}, sigma.mean(["y", "x"]).compute()

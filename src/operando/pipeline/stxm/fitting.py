@@ -19,44 +19,48 @@ def unmix(task: Task) -> None:
     given = task.parameters
     how = Unmix(**given["unmix"])
     density = read_image(task, "density.zarr")
-    sigma = read_image(task, "sigma.zarr") if "sigma.zarr" in task.step.inputs else None
     references = open_references([ReferenceSpectrum(**item) for item in given["references"]], density.energy)
-    background = None if how.background == "none" else how.background
+    background = how.terms
+    sigma = noise_of(task)
+    common: dict[str, Any] = {"background": background, "sum_to_one": how.sum_to_one}
     found = spectral.unmix(
         density,
         references,
-        sum_to_one=how.sum_to_one,
-        background=background,
-        sigma=_noise(task) if how.weighting == "poisson" else None,
+        sigma=sigma,
         level=how.level,
+        scale_sigma=how.scale_sigma and sigma is not None,
         covariance=True,
+        **common,
     ).compute()
-    task.progress(1, 3)
-    residual = spectral.residuals(density, found, references)
-    write_image(task, "residual.zarr", residual.astype(np.float32))
-    doubt = spectral.ambiguity(
-        density, references, found, sigma=sigma, background=background, sum_to_one=how.sum_to_one, level=how.level
-    ).compute()
-    task.progress(2, 3)
+    task.progress(1, 4)
+    write_image(task, "residual.zarr", spectral.residuals(density, found, references).astype(np.float32))
+    measured = read_image(task, "sigma.zarr") if sigma is not None else None
+    doubt = spectral.ambiguity(density, references, found, sigma=measured, level=how.level, **common).compute()
+    task.progress(2, 4)
     saturated = read_image(task, "saturated.zarr") > 0 if "saturated.zarr" in task.step.inputs else None
-    flags = spectral.flags(found, density, references, sigma=sigma, saturated=saturated)
-    write_dataset(task, "unmixed.zarr", xr.merge([found, doubt, flags.compute()]))
-    r2 = spectral.explained_variance(density, found, references)
+    flags = spectral.flags(
+        density, references, found, sigma=measured, background=background, saturated=saturated
+    ).compute()
+    task.progress(3, 4)
+    kept = ("notes", "probe_px", "noise_scale", "stray_fraction")
+    about = {key: flags.attrs[key] for key in kept if key in flags.attrs}
+    merged = xr.merge([found, doubt, flags], combine_attrs="override", compat="override")
+    write_dataset(task, "unmixed.zarr", merged.assign_attrs(found.attrs, **about))
     mean = density.mean(["y", "x"], skipna=True).compute()
-    of_mean = spectral.unmix(mean, references, sum_to_one=how.sum_to_one, background=background)
+    of_mean = spectral.unmix(mean, references, **common)
     write_json(
         task,
         "fit.json",
         {
-            "explained_variance": float(r2),
-            "explained_variance_of_mean": float(spectral.explained_variance(mean, of_mean, references)),
+            "explained_variance": float(spectral.explained_variance(density, found, references)),
+            "explained_variance_of_the_mean_spectrum": float(spectral.explained_variance(mean, of_mean, references)),
         },
     )
 
 
-def _noise(task: Task) -> Any:
-    """What the fit is weighted by: the counts behind the fit where these are known, else the measured sigma."""
-    if "sigma.zarr" not in task.step.inputs:
+def noise_of(task: Task) -> Any:
+    """What weights the fit: the counts behind it where these are known, else the measured sigma; None: nothing."""
+    if not task.parameters["weighted"]:
         return None
     if not task.parameters["absolute"]:
         # What was taken off the optical density hides how many counts there were.

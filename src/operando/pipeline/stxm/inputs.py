@@ -14,21 +14,19 @@ from operando.pipeline.stxm.settings import Inputs, ReferenceSpectrum
 
 
 def open_stack(inputs: Inputs) -> xr.DataArray:
-    """The images over photon energy (energy, y, x), lazily."""
+    """The images over photon energy (energy, y, x), lazily; of complex ones the squared amplitude."""
     stack = io.open_stack(inputs.stack, energies=inputs.energies, voxel_size_um=inputs.pixel_size_um)
     require_dims(stack, ("energy", "y", "x"), where=f"inputs.stack: {inputs.stack}")
     if np.iscomplexobj(stack):
-        raise InputError(
-            f"inputs.stack: {inputs.stack} holds complex images, as of ptychography. Take the intensity, abs(image)**2, "
-            "save it with operando.io.save_image, and name that file."
-        )
+        # A reconstruction of ptychography: what a detector would count is the squared amplitude.
+        stack = (abs(stack) ** 2).assign_attrs(stack.attrs, units="counts", long_name="Squared amplitude")
     return stack
 
 
-def files_of(inputs: Inputs, references: list[ReferenceSpectrum], truth: str | None = None) -> tuple[Path, ...]:
+def files_of(inputs: Inputs, references: list[ReferenceSpectrum]) -> tuple[Path, ...]:
     """Every file that a run reads, without the name of a data set inside."""
     stack = inputs.stack if isinstance(inputs.stack, list) else [inputs.stack]
-    more = [inputs.energies if isinstance(inputs.energies, str) else None, inputs.mask, truth]
+    more = [inputs.energies if isinstance(inputs.energies, str) else None, inputs.mask]
     if inputs.i0 is not None:
         more += [inputs.i0.file, inputs.i0.region]
     named = [*stack, *(path for path in more if path), *(item.file for item in references)]
@@ -75,7 +73,7 @@ def open_references(references: list[ReferenceSpectrum], energy: xr.DataArray) -
 
 
 def stoichiometry(references: list[ReferenceSpectrum], names: list[str]) -> dict[str, float | None] | None:
-    """x of each phase, None for what is no host; None in all where the recipe gives no x at all.
+    """X of each phase, None for what is no host; None in all where the recipe gives no x at all.
 
     The names are those of the opened references, in the order of the recipe.
     """

@@ -111,7 +111,19 @@ class Unmix(Settings):
     sum_to_one: bool = Field(False, description="weights are fractions, for normalized spectra")
     weighting: Literal["poisson", "none"] = Field("poisson", description="poisson: by the counts; none: all alike")
     level: float = Field(0.95, gt=0, lt=1, description="of the intervals")
-    reference_noise: float = Field(0.0, ge=0, description="relative error of the references, one sigma, for the report")
+    scale_sigma: bool = Field(
+        True, description="errors grow where the fit is worse than the noise, by the root of the reduced chi-square"
+    )
+
+    @property
+    def terms(self) -> str | None:
+        """The background as the fit takes it."""
+        return None if self.background == "none" else self.background
+
+    @property
+    def background_terms(self) -> int:
+        """How many numbers the background takes per pixel."""
+        return {"none": 0, "constant": 1, "linear": 2, "scattering": 2}[self.background]
 
 
 class Lithiation(Settings):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from operando.pipeline.step import Step, derived_seed
-from operando.pipeline.stxm import finding, fitting, lithium, preparing
+from operando.pipeline.stxm import choosing, finding, fitting, lithium, preparing
 from operando.pipeline.stxm.inputs import files_of, open_stack
 from operando.pipeline.stxm.page import make_report
 from operando.pipeline.stxm.settings import Stxm
@@ -25,6 +26,7 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
     values, plane = math.prod(stack.shape), math.prod(stack.shape[1:])
     phases = len(settings.references)
     files = files_of(inputs, settings.references)
+    told = () if settings.truth is None else (Path(settings.truth),)
     recorded: dict[str, Any] = {"inputs": inputs.model_dump(exclude={"simulated"})}
     spectra: dict[str, Any] = {"references": [item.model_dump() for item in settings.references]}
     steps: list[Step] = []
@@ -47,9 +49,14 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
         )
     noise = ("sigma.zarr", "saturated.zarr", "incident.zarr") if inputs.kind == "counts" else ()
     prepared = ("density.zarr", *noise, "normalized.json")
-    fits = ("unmixed.zarr", "residual.zarr", "fit.json")
-    maps = ("maps.zarr", "lithium.parquet")
     seen = ("components.zarr", "clusters.zarr", "matches.parquet", "collinearity.zarr", "decomposed.json")
+    fits = ("unmixed.zarr", "residual.zarr", "fit.json")
+    results = ("maps.zarr", "rings.parquet", "ledger.parquet", "ledger.csv")
+    chosen = ("energy-errors.parquet", "energies.json")
+    unmix = {"unmix": settings.unmix.model_dump()}
+    weighing = {"weighted": settings.weighted, "absolute": settings.normalize.pre_edge is None}
+    lithium_part = {"lithiation": settings.lithiation.model_dump()}
+    maps_bytes = 8 * plane * (phases**2 + 8 * phases + 12)
     steps += [
         Step(
             name="normalize",
@@ -77,13 +84,13 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
             files=files,
             parameters={
                 **spectra,
+                **unmix,
                 "decompose": settings.decompose.model_dump(),
-                "background": settings.unmix.background,
                 "seed": derived_seed(settings.seed, "cluster"),
             },
             access="block",
             bytes_in_memory=_BASE_BYTES + 8 * values,
-            bytes_on_disk=40 * plane,
+            bytes_on_disk=200 * plane,
             seconds=5 + values / _RATES["decompose"],
         ),
         Step(
@@ -93,32 +100,59 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
             inputs=("density.zarr", *noise),
             outputs=fits,
             files=files,
-            parameters={
-                **spectra,
-                "unmix": settings.unmix.model_dump(),
-                "absolute": settings.normalize.pre_edge is None,
-            },
+            parameters={**spectra, **unmix, **weighing},
             access="block",
-            bytes_in_memory=_BASE_BYTES + _BLOCK_BYTES * workers + 8 * plane * (phases**2 + 8 * phases + 8),
-            bytes_on_disk=4 * values + 8 * plane * (phases**2 + 8 * phases + 8),
+            bytes_in_memory=_BASE_BYTES + _BLOCK_BYTES * workers + maps_bytes,
+            bytes_on_disk=4 * values + maps_bytes,
             seconds=3 + values / _RATES["unmix"],
         ),
         Step(
             name="lithium",
             title="From phases to lithium",
             function=lithium.lithiate,
-            inputs=("unmixed.zarr", "density.zarr"),
-            outputs=maps,
+            inputs=("density.zarr", *noise, *fits[:1], "fit.json"),
+            outputs=results,
             files=files,
-            parameters={
-                **spectra,
-                "lithiation": settings.lithiation.model_dump(),
-                "particles": settings.particles.model_dump(),
-            },
+            parameters={**spectra, **weighing, **lithium_part, "particles": settings.particles.model_dump()},
             access="whole",
-            bytes_in_memory=_BASE_BYTES + 200 * plane,
+            bytes_in_memory=_BASE_BYTES + maps_bytes + 200 * plane,
             bytes_on_disk=40 * plane,
             seconds=3 + values / _RATES["lithium"],
         ),
+        Step(
+            name="energies",
+            title="Which energies an operando scan would need",
+            function=choosing.choose,
+            inputs=("density.zarr", *noise[2:], *fits[:1]),
+            outputs=chosen,
+            files=files,
+            parameters={
+                **spectra,
+                **unmix,
+                **lithium_part,
+                "energies": settings.energies.model_dump(),
+                "seed": derived_seed(settings.seed, "energies"),
+            },
+            bytes_in_memory=_BASE_BYTES,
+            seconds=10,
+        ),
     ]
+    steps.append(
+        Step(
+            name="report",
+            title="Write the report",
+            function=make_report,
+            inputs=(*moved[1:], *prepared, *seen, *fits, *results[:3], *chosen),
+            outputs=("report.html", "figures"),
+            files=(*files, *told),
+            parameters={
+                "settings": settings.model_dump(mode="json"),
+                "workflow": [{"title": step.title, "detail": ", ".join(step.outputs)} for step in steps],
+            },
+            access="slice",
+            bytes_in_memory=_BASE_BYTES + 8 * values + maps_bytes,
+            bytes_on_disk=10_000_000,
+            seconds=30,
+        )
+    )
     return steps

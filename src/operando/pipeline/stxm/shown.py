@@ -1,0 +1,109 @@
+"""What a finished run has to show, read once for all sections of its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from operando import io, spectral
+from operando.pipeline.step import Task
+from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
+from operando.pipeline.stxm.inputs import open_references, stoichiometry
+from operando.pipeline.stxm.settings import Stxm
+
+AMBIGUOUS = 0.5
+"""Share of the thickness that may lie elsewhere, from which a pixel counts as ambiguous."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Finished results of a run, and the book that its figures go into."""
+
+    task: Task
+    book: FigureFolder
+    settings: Stxm
+    density: xr.DataArray
+    references: xr.DataArray
+    unmixed: xr.Dataset
+    maps: xr.Dataset
+    ledger: pd.DataFrame
+
+    @property
+    def sigma(self) -> xr.DataArray | None:
+        """Error of the optical density, where it weighted the fit."""
+        return self.image("sigma.zarr") if self.settings.weighted else None
+
+    @property
+    def sample(self) -> xr.DataArray:
+        """Pixels that hold sample."""
+        return self.maps["sample"].astype(bool)
+
+    @property
+    def flags(self) -> xr.Dataset:
+        """Flags and what they come from."""
+        names = [
+            name for name in ("boundary", "thick", "missing_reference", "missing_spectrum") if name in self.unmixed
+        ]
+        return self.unmixed[names].assign_attrs(notes=self.unmixed.attrs.get("notes", []))
+
+    @property
+    def doubtful(self) -> xr.DataArray:
+        """Pixels with a flag or an ambiguous fit."""
+        flagged = self.flags[["boundary", "thick", "missing_reference"]].to_dataarray("component").any("component")
+        return (flagged | (self.unmixed["ambiguity"] > AMBIGUOUS)) & self.sample
+
+    @property
+    def truth(self) -> xr.DataArray | None:
+        """True weights (component, y, x), where the stack is simulated."""
+        return None if self.settings.truth is None else io.open_image(self.settings.truth).compute()
+
+    @property
+    def true_lithiation(self) -> xr.DataArray | None:
+        """Lithiation of the phases that have a reference, as it truly is."""
+        truth = self.truth
+        x = stoichiometry(self.settings.references, [str(name) for name in self.references["component"].values])
+        if truth is None or x is None:
+            return None
+        return spectral.lithiation(truth.sel(component=list(x)), x).where(self.sample)
+
+    def image(self, name: str) -> xr.DataArray:
+        """An image artifact in memory."""
+        return read_image(self.task, name).compute()
+
+    def dataset(self, name: str) -> xr.Dataset | None:
+        """A Dataset artifact, None where the run has none."""
+        return read_dataset(self.task.path(name)) if name in self.task.step.inputs else None
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table artifact."""
+        return read_table(self.task.path(name))
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON artifact."""
+        return read_json(self.task.path(name)) or {}
+
+    def rows(self, component: str, *quantities: str) -> pd.DataFrame:
+        """Rows of the ledger, in the order asked for."""
+        own = self.ledger[self.ledger["component"] == component]
+        return pd.concat([own[own["quantity"] == quantity] for quantity in quantities])
+
+
+def gather(task: Task, book: FigureFolder) -> Shown:
+    """Read what the page is about."""
+    settings = Stxm(**task.parameters["settings"])
+    density = read_image(task, "density.zarr").compute()
+    if settings.inputs.simulated:
+        density.attrs["simulated"] = True
+    return Shown(
+        task=task,
+        book=book,
+        settings=settings,
+        density=density,
+        references=open_references(settings.references, density.energy),
+        unmixed=read_dataset(task.path("unmixed.zarr")),
+        maps=read_dataset(task.path("maps.zarr")),
+        ledger=read_table(task.path("ledger.parquet")),
+    )
