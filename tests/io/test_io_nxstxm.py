@@ -215,6 +215,14 @@ def test_our_nxstxm_without_our_record_still_gives_everything_that_nxstxm_holds(
     assert back.attrs["dwell_ms"] == 2.0
 
 
+def test_whole_energies_are_written_as_nxstxm_asks_and_come_back_whole(tmp_path):
+    image = labeled_image(VALUES, dims=("energy", "y", "x"), coords={"energy": ("energy", [700, 701, 702, 710])})
+    path = save_image(image, tmp_path / "a.nxs")
+    with h5py.File(path, "r") as file:
+        assert file["entry/image/energy"].dtype == np.float64
+    assert open_image(path).energy.dtype == np.int64
+
+
 @pytest.mark.parametrize("dims", [("energy",), ("energy", "x"), ("energy", "y")])
 def test_spectra_and_line_scans_are_nxstxm_too(dims, tmp_path):
     values = VALUES[tuple(slice(None) if d in dims else 0 for d in ("energy", "y", "x"))]

@@ -1,6 +1,7 @@
 """Distributions, particles, boundaries and profiles of lithiation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -85,14 +86,28 @@ def test_lines_part_phases_but_not_phases_from_nothing(x):
     assert over.axes[-1].get_ylabel() == "x in LiₓM"
 
 
-def test_profiles_have_a_band_a_legend_and_say_how_many_are_not_drawn():
-    names = [f"particle {k}" for k in range(1, 11)]
-    coords = {"component": names, "distance": ("distance", [0.05, 0.1], {"units": "um", "long_name": "Depth"})}
-    profile = xr.DataArray(np.arange(20.0).reshape(10, 2), dims=("component", "distance"), coords=coords)
-    ax = core_to_rim_plot(profile, sigma=xr.full_like(profile, 0.5), truth=profile + 1).axes[0]
-    assert ax.get_xlabel() == "Depth [µm]"
-    assert len(ax.collections) == 8
-    assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(1 + 1.96 * 0.5)
-    assert ax.get_legend().get_title().get_text() == "and 2 more"
-    with pytest.raises(InputError, match="dims .* are needed, got"):
-        core_to_rim_plot(profile.expand_dims("t"))
+def _profile(count: int) -> pd.DataFrame:
+    rows = [(f"particle {k}", depth, 0.1 * k + depth, 0.05) for k in range(1, count + 1) for depth in (0.75, 0.25)]
+    rows += [("all particles", depth, depth, 0.01) for depth in (0.75, 0.25)]
+    table = pd.DataFrame(rows, columns=["component", "depth", "value", "sigma"])
+    return table.assign(distance=0.3 * table["depth"])
+
+
+def test_the_mean_profile_has_a_band_and_particles_beyond_the_largest_are_only_counted():
+    ax = core_to_rim_plot(_profile(9), label="x in Li_x V2O5").axes[0]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == [*(f"particle {k}" for k in range(1, 7)), "all particles (9)"]
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0.25, 0.35], [0.75, 0.85]])
+    (band,) = ax.collections
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(0.75 + 1.96 * 0.01)
+    assert ax.get_ylabel() == "x in LiₓV₂O₅"
+
+
+def test_profiles_over_distance_are_in_micrometers_and_the_truth_is_dashed():
+    ax = core_to_rim_plot(_profile(1), along="distance", truth=_profile(1)).axes[0]
+    assert ax.get_xlabel() == "Distance from the rim [µm]"
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-", "--"]
+    with pytest.raises(InputError, match="Did you mean 'distance'"):
+        core_to_rim_plot(_profile(1), along="distances")
+    with pytest.raises(InputError, match=r"lacks the columns \['sigma'\]"):
+        core_to_rim_plot(_profile(1).drop(columns="sigma"))

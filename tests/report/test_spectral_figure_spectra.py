@@ -250,12 +250,19 @@ def test_frames_follow_the_energies_with_one_scale_and_one_size(stack, reference
     assert (forward[0] != forward[1]).any()
 
 
-def test_long_stacks_are_thinned_and_a_movie_is_small(stack, tmp_path):
-    many = stack.interp(energy=np.linspace(705, 730, 200))
-    frames = energy_frames(many, energies=np.linspace(705, 730, 5), dpi=40)
-    assert len(frames) == 5
-    path = energy_movie(many, tmp_path / "edge.webp", energies=np.linspace(705, 730, 5), dpi=60)
-    assert path.stat().st_size < 80_000
+def test_long_stacks_are_thinned_to_frames_that_keep_both_ends(stack, monkeypatch):
+    from operando.report import spectral_movies
+
+    monkeypatch.setattr(spectral_movies, "_FRAMES", 3)
+    thinned = energy_frames(stack, dpi=40)
+    chosen = energy_frames(stack, energies=[705.0, 710.5, 730.0], dpi=40)
+    assert len(thinned) == 3
+    assert thinned[0].shape == chosen[0].shape
+
+
+def test_a_movie_is_small(stack, tmp_path):
+    path = energy_movie(stack, tmp_path / "edge.webp", energies=[705.0, 708.0, 709.0], dpi=60)
+    assert path.stat().st_size < 50_000
 
 
 def test_amplitude_and_phase_of_a_complex_image_are_told_apart():

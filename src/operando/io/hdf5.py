@@ -308,7 +308,9 @@ def write_hdf5(image: xr.DataArray, path: Path, *, labels: bool, final: Path) ->
         group.attrs["axes"] = np.array(axes, dtype="S") if stack else axes
         for name, coordinate in image.coords.items():
             if coordinate.dtype.kind in "iuf" and coordinate.dims == (name,):
-                axis = group.create_dataset(names[str(name)], data=np.asarray(coordinate.values))
+                # NXstxm asks for floating point; our record keeps the type.
+                values = np.asarray(coordinate.values)
+                axis = group.create_dataset(names[str(name)], data=values.astype(float) if stack else values)
                 axis.attrs["units"] = str(coordinate.attrs.get("units", ""))
                 group.attrs[f"{names[str(name)]}_indices"] = dims.index(str(name))
             elif coordinate.dims == (name,) and coordinate.dtype.kind in "UO":

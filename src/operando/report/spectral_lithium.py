@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from operando.core.errors import InputError
+from operando.core.errors import InputError, nearest
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.report import spectral_style as look
 from operando.report import style, wording
@@ -318,30 +319,32 @@ def phase_boundary(
 
 @style.styled
 def core_to_rim_plot(
-    profile: xr.DataArray,
+    profile: pd.DataFrame,
     *,
-    sigma: xr.DataArray | None = None,
-    truth: xr.DataArray | None = None,
+    along: str = "depth",
+    truth: pd.DataFrame | None = None,
     label: str | None = None,
-    most: int = 8,
+    most: int = 6,
     simulated: bool | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draw how lithiation changes from the core of particles to their rim.
+    """Draw how lithiation changes from the rim of particles to their core.
 
     Parameters
     ----------
-    profile : DataArray, dims ([component,] distance-like)
-        Lithiation by the distance from the rim, one row per particle; the other dim is the distance, whose coordinate
-        has ``units`` ("1" for shares of the largest distance, or a length). NaN leaves a gap.
-    sigma, truth : DataArray, same dims, optional
-        Standard error (bands are 95 %), and the true profile (dashed).
+    profile : DataFrame of ``spectral.core_to_rim``
+        Columns ``component, depth, distance, value, sigma``; sigma NaN where it is not known. What is not named
+        *particle ...* is a mean over them: drawn black, with its 95 % band.
+    along : {"depth", "distance"}
+        Depth is 0 at the rim and 1 at the innermost pixel; distance is from the rim, in um.
+    truth : DataFrame, likewise, optional
+        Dashed.
     label : str, optional
-        Of lithiation, for example ``"x in Li_x V2O5"``; default from its attrs.
+        Of lithiation, for example ``"x in Li_x V2O5"``.
     most : int
-        Particles drawn at most, the first.
+        Particles drawn at most, the first (which are the largest).
     simulated : bool, optional
-        Label the figure as simulated; default what the data say.
+        Label the figure as simulated; default ``profile.attrs["simulated"]``.
     ax : Axes, optional
         Default a new figure, 88 mm wide.
 
@@ -349,52 +352,49 @@ def core_to_rim_plot(
     -------
     matplotlib Figure
 
+    Raises
+    ------
+    InputError
+        Where a column is missing or ``along`` is unknown.
+
     Examples
     --------
-    >>> profile = xr.DataArray([[0.0, 1.0]], dims=("component", "distance"), coords={"component": ["particle 1"],
-    ...     "distance": [0.0, 1.0]})
+    >>> profile = pd.DataFrame({"component": "particle 1", "depth": [0.25, 0.75], "value": [1.0, 0.2], "sigma": 0.1})
     >>> core_to_rim_plot(profile, label="x in Li_x V2O5").axes[0].get_ylabel()
     'x in LiₓV₂O₅'
     """
     where = "core_to_rim_plot"
-    along = [str(dim) for dim in profile.dims if dim != "component"]
-    if len(along) != 1:
+    if along not in _ALONG:
+        raise InputError(f"{where}: along must be depth or distance, got {along!r}. {nearest(along, _ALONG)}")
+    missing = [name for name in ("component", along, "value", "sigma") if name not in profile]
+    if missing:
         raise InputError(
-            f"{where}: dims ([component,] distance) are needed, got {profile.dims}. Select or rename first."
+            f"{where}: the table lacks the columns {missing}, got {list(profile.columns)}. "
+            "Pass what operando.spectral.core_to_rim returned."
         )
-    stacked = profile if "component" in profile.dims else profile.expand_dims("component")
-    names = look.component_names(stacked)
+    names = [str(name) for name in dict.fromkeys(profile["component"])]
+    particles = [name for name in names if name.startswith("particle ")]
+    shown = [*particles[:most], *(name for name in names if name not in particles)]
+    tints = look.component_colors(particles)
     own = ax is None
-    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=62)
-    if along[0] in profile.coords:
-        place = np.asarray(profile[along[0]].values, dtype=float)
-        attrs = profile[along[0]].attrs
-    else:
-        place, attrs = (np.arange(profile.sizes[along[0]]) + 0.5) / profile.sizes[along[0]], {}
-    tints = look.component_colors(names)
-    shown = range(min(most, len(names)))
-    for number in shown:
-        values = np.asarray(stacked.isel(component=number).values, dtype=float)
-        color = tints[names[number]]
-        ax.plot(place, values, color=color, ls=look.line_style(number), marker="o", ms=2.2, label=names[number])
-        for other, kind in ((sigma, "band"), (truth, "line")):
-            if other is None:
-                continue
-            row = other.isel(component=number) if "component" in other.dims else other
-            numbers = np.asarray(row.values, dtype=float)
-            if kind == "band":
-                ax.fill_between(place, values - 1.96 * numbers, values + 1.96 * numbers, color=color, alpha=0.18, lw=0)
-            else:
-                ax.plot(place, numbers, color=color, lw=0.8, ls="--")
-    unit = str(attrs.get("units", "1"))
-    name = str(
-        attrs.get("long_name")
-        or ("Distance from the rim" if unit != "1" else "Distance from the rim, share of the largest")
-    )
-    ax.set(xlabel=wording.label_text(name, unit), ylabel=look.lithiation_label(profile, label))
+    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=58 + 3.5 * (-(-len(shown) // 3)))
+    for name in shown:
+        part = profile[profile["component"] == name].sort_values(along)
+        color, mean = tints.get(name, style.INK), name not in tints
+        line = "-" if mean else look.line_style(particles.index(name))
+        text = f"{name}" if not mean or len(particles) <= most else f"{name} ({len(particles)})"
+        ax.plot(part[along], part["value"], color=color, ls=line, lw=1.6 if mean else 0.9, marker="o",
+                ms=2.6 if mean else 1.8, label=text, zorder=3 if mean else 2)  # fmt: skip
+        if mean or len(shown) == 1:
+            low, high = part["value"] - 1.96 * part["sigma"], part["value"] + 1.96 * part["sigma"]
+            ax.fill_between(part[along], low, high, color=color, alpha=0.18, lw=0)
+        if truth is not None:
+            true = truth[truth["component"] == name].sort_values(along)
+            ax.plot(true[along], true["value"], color=color, lw=0.8, ls="--")
+    ax.set(xlabel=_ALONG[along], ylabel=look.lithiation_label(xr.DataArray(0.0), label))
     ax.grid(True, axis="y")
-    if len(names) > 1 or "component" in profile.dims:
-        more = len(names) - len(shown)
-        title = f"and {more} more" if more else None
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, title=title, title_fontsize=7)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     return look.finish(ax.figure, own, simulated, profile)
+
+
+_ALONG = {"depth": "Depth: 0 rim, 1 core", "distance": "Distance from the rim [µm]"}

@@ -236,8 +236,7 @@ def section_lithium(
     thickness: xr.DataArray | None = None,
     particles: xr.DataArray | None = None,
     table: pd.DataFrame | None = None,
-    profile: xr.DataArray | None = None,
-    profile_sigma: xr.DataArray | None = None,
+    profile: pd.DataFrame | None = None,
     dominant: xr.DataArray | None = None,
     phases: PhaseScheme | Mapping[str, int] | None = None,
     boundary: str | None = None,
@@ -259,8 +258,7 @@ def section_lithium(
     particles : DataArray of int, dims (y, x), optional
     table : DataFrame, optional
         Quantity rows of the particles, shown as a table.
-    profile, profile_sigma : DataArray, dims (component, distance), optional
-        Lithiation from rim to core.
+    profile : DataFrame of ``spectral.core_to_rim``, optional
     dominant, phases, boundary
         Phase of each pixel, what its ids mean, and the measured length of the boundaries with its interval.
     rows : DataFrame, optional
@@ -304,10 +302,8 @@ def section_lithium(
         caption = "Particles and their numbers over the lithiation."
         items.append(described(figure("particles", shown, caption), text[-1]))
     if profile is not None:
-        shown = core_to_rim_plot(profile, sigma=profile_sigma, label=label, simulated=simulated)
-        caption = "Lithiation from the rim of particles to their core" + (
-            ", with 95 % bands." if profile_sigma is not None else "."
-        )
+        shown = core_to_rim_plot(profile, label=name, simulated=simulated)
+        caption = "Lithiation from the rim of particles to their core; the band is 95 %."
         items.append(described(figure("core-to-rim", shown, caption), caption))
     if dominant is not None and phases is not None:
         if boundary:

@@ -338,22 +338,34 @@ def section_references(
 
 
 def result_sentences(rows: pd.DataFrame) -> list[str]:
-    """A sentence per quantity row: what it is, its value and 95 % interval.
+    """A sentence per quantity row: what it is, its value and 95 % interval, and what its error is made of.
+
+    Rows ``..._sigma_random`` and ``..._sigma_systematic`` are told with the quantity whose error they are.
 
     Examples
     --------
     >>> from operando.core.quantities import quantity_table
-    >>> result_sentences(quantity_table([{"component": "field", "quantity": "lithiation", "value": 0.512, "sigma": 0.01,
-    ...     "unit": "1"}]))
-    ['Lithiation of the field: 0.512 ± 0.020 (95 %).']
+    >>> field = {"component": "field", "unit": "1"}
+    >>> result_sentences(quantity_table([{**field, "quantity": "lithiation", "value": 0.512, "sigma": 0.01},
+    ...     {**field, "quantity": "lithiation_sigma_random", "value": 0.001},
+    ...     {**field, "quantity": "lithiation_sigma_systematic", "value": 0.00995}]))
+    ['Lithiation of the field: 0.512 ± 0.020 (95 %; one sigma is 0.001 random and 0.00995 common to all pixels).']
     """
+    parts = {(row["component"], row["quantity"]): float(row["value"]) for row in rows.to_dict("records")}
     sentences = []
     for row in rows.to_dict("records"):
-        name, whose = str(row["quantity"]).replace("_", " "), str(row["component"])
-        of = f" of the {whose}" if whose == "field" else f", {whose}" if whose else ""
+        quantity, whose = str(row["quantity"]), str(row["component"])
+        if quantity.endswith(("_sigma_random", "_sigma_systematic")):
+            continue
         half = 1.96 * float(row["sigma"])
         value = wording.quantity_text(float(row["value"]), half, str(row["unit"]))
-        sentences.append(f"{name[:1].upper()}{name[1:]}{of}: {value}{' (95 %)' if half > 0 else ''}.")
+        random, common = (parts.get((whose, f"{quantity}_sigma_{kind}"), np.nan) for kind in ("random", "systematic"))
+        about = "95 %" if half > 0 else ""
+        if half > 0 and np.isfinite([random, common]).all():
+            about += f"; one sigma is {random:.3g} random and {common:.3g} common to all pixels"
+        name = quantity.replace("_", " ")
+        of = f" of the {whose}" if whose == "field" else f", {whose}" if whose else ""
+        sentences.append(f"{name[:1].upper()}{name[1:]}{of}: {value}{f' ({about})' if about else ''}.")
     return sentences
 
 

@@ -136,7 +136,9 @@ def _matched(maps: xr.DataArray, spectra: xr.DataArray) -> tuple[xr.DataArray, x
         values = np.asarray(array.values)
         bad = int((~np.isfinite(values)).sum())
         if bad:
-            raise InputError(f"{_WHERE}: {name} must be finite, {bad} of {values.size} values are not. Fill them first.")
+            raise InputError(
+                f"{_WHERE}: {name} must be finite, {bad} of {values.size} values are not. Fill them first."
+            )
         if name == "weight" and (values < 0).any():
             raise InputError(
                 f"{_WHERE}: weight must not be negative, got down to {values.min():g}. Clip it: weight.clip(min=0)."

@@ -14,7 +14,7 @@ _MOST_COMPONENTS = 12
 _ROUNDS_EACH, _ROUNDS_LAST = 2, 4
 _SETTLED = 0.002  # px
 _STEP = 1.0  # px
-_SEEN_SHARE = 0.5
+_COMMON_SHARE, _SEEN_SHARE = 0.4, 0.5
 _CELL = 8  # px, wide against what correlates neighboring pixels
 _FLOOR = 0.01  # px: what the model leaves out, measured on simulated stacks
 
@@ -76,11 +76,12 @@ class _Model:
     def fit(self, shift: np.ndarray, components: int) -> _Fit:
         shape = self.splines[0].shape
         images = np.stack([moved(each, along) for each, along in zip(self.splines, shift, strict=True)])
-        there = np.stack([self._there(k, along) for k, along in enumerate(shift)])
-        used = there.mean(axis=0) >= _SEEN_SHARE
-        if not used.any():
-            used = there.any(axis=0)
-        known = there[:, used]
+        inside = np.stack([seen(shape, along) for along in shift])
+        # What all images show, unless that is little: filling in by the model converges slowly.
+        used = inside.all(axis=0)
+        if used.mean() < _COMMON_SHARE:
+            used = inside.mean(axis=0) >= _SEEN_SHARE
+        known = np.stack([self._known(k, along, inside[k]) for k, along in enumerate(shift)])[:, used]
         values = images[:, used]
         if not known.all():
             guess = _first_guess(values, known) if self.predicted is None else self.predicted[:, used]
@@ -95,12 +96,9 @@ class _Model:
             self.predicted[:, used] = spectra.astype(values.dtype) @ parts + level
         return _Fit(shape, used, known, values, spectra, parts, powers)
 
-    def _there(self, k: int, along: np.ndarray) -> np.ndarray:
-        inside = seen(self.splines[k].shape, along)
+    def _known(self, k: int, along: np.ndarray, inside: np.ndarray) -> np.ndarray:
         gaps = self.missing[k]
-        if gaps is not None:
-            inside &= moved(gaps.astype(np.float32), along) < 0.5
-        return inside
+        return inside if gaps is None else inside & (moved(gaps.astype(np.float32), along) < 0.5)
 
 
 class _Fit:

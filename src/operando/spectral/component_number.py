@@ -241,15 +241,14 @@ def _above_noise(values: np.ndarray, pixels: int) -> tuple[int, float, float]:
     n, e = np.sqrt(max(pixels - 1, 1)), np.sqrt(energies)
     edge = ((n + e) ** 2 + TRACY_WIDOM_999 * (n + e) * (1 / n + 1 / e) ** (1 / 3)) / pixels
     middle = _marchenko_pastur_median(energies / pixels)
-    number, factor = 0, 1.0
-    for _ in range(energies):
-        rest = values[number:]
-        factor = float(np.median(rest)) / middle if energies >= 12 and rest.size >= 8 else 1.0
-        found = int((values > edge * factor).sum())
-        if found <= number:
-            break
-        number = found
-    return number, float(edge * factor), float(np.sqrt(factor))
+    factor = 1.0
+    if energies >= 12:
+        factor = float(np.median(values)) / middle
+        signal = int((values > edge * factor).sum())
+        # Once more without the signal; not until it settles: where noise has no edge, that would take all of it.
+        if 0 < signal <= energies // 4:
+            factor = float(np.median(values[signal:])) / middle
+    return int((values > edge * factor).sum()), float(edge * factor), float(np.sqrt(factor))
 
 
 def _marchenko_pastur_median(ratio: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from operando.core.errors import InputError
 from operando.core.provenance import record
 from operando.spectral.ambiguity import noise_of, weights_of
-from operando.spectral.flags_residual import Pass, Setup, beyond, first_pass, second_pass
+from operando.spectral.flags_residual import Pass, Setup, beyond, first_pass, second_pass, with_noise
 from operando.spectral.match import References, match_energies
 from operando.spectral.stacks import ENERGY_ATTRS, as_stack
 from operando.spectral.unmix_noise import PoissonNoise
@@ -73,7 +72,8 @@ def flags(
         bool ``boundary``, ``thick``, ``missing_reference``; what they come from: ``partial_volume`` and ``flattening``,
         estimated errors of the OD at the worst energy, and ``structure``, in sigma; ``missing_spectrum`` (energy): what
         the residuals of the pixels without reference have in common, as OD, largest value 1, zero where there are none.
-        In ``attrs``: ``probe_px``, ``stray_fraction``, ``stray_fraction_sigma``, ``noise_scale``, ``notes``.
+        In ``attrs``: ``probe_px``, ``stray_fraction``, ``stray_fraction_sigma``, ``noise_scale``,
+        ``jitter_px``, ``notes``.
 
     Raises
     ------
@@ -102,8 +102,11 @@ def flags(
     and flattening can explain is projected out, pixel by pixel. What is left is chi-square distributed but for
     structure that none of them makes. From clear cases (p < 1e-6) the common spectrum is taken, and searched for in all
     pixels; a pixel is flagged by either test, both at half the ``false_discovery_rate`` (Benjamini and Hochberg 1995).
-    The noise is scaled by the median of the pixels with sample, ``noise_scale``: what *all* pixels have, such as a
-    reference that is off everywhere, is no flag but a note.
+
+    **Noise.** The variance is taken to be ``noise_scale``^2 times that of sigma (interpolation on alignment makes it
+    smaller), and ``jitter_px``^2 times the squared difference of the fitted OD to the neighbors (images that do not lie
+    exactly on each other). Both from medians of the pixels with sample: what *all* pixels have, such as a reference that
+    is off everywhere, is no flag but a note.
 
     Memory: maps of the field, and a block of pixels with all energies; the stack is read twice. Not lazy.
 
@@ -127,17 +130,19 @@ def flags(
     _check(partial_volume_tolerance, saturation_tolerance, false_discovery_rate, probe_px)
     stack = as_stack(optical_density, where=where, name="optical_density")
     spectra = match_energies(references, stack if "energy" in stack.coords else np.arange(stack.sizes["energy"]))
-    setup = _setup(stack, spectra, unmixed, sigma, background, where)
+    setup = with_noise(_setup(stack, spectra, unmixed, sigma, background, where))
     found = first_pass(setup)
     notes: list[str] = []
-    if sigma is None:
-        noise = float(np.sqrt(found.median_square()))
-        found, setup = found.scaled(noise), replace(setup, error=setup.error * noise)
+    if setup.scale > 1.5 and sigma is not None:
+        notes.append(
+            f"Half of the pixels with sample fit worse than a reduced chi-square of {setup.scale:.2g}: references, "
+            "energies, I0 or alignment are off everywhere, or sigma is too small. Only what stands out from that is flagged."
+        )
     spread = _probe(found, probe_px, notes)
     partial = spread * found.steepness
     flattening, stray, stray_sigma = _flattening(found, partial, partial_volume_tolerance, notes)
     thick = _thick(setup, saturated, od_limit, flattening > saturation_tolerance, where)
-    missing, structure, spectrum, scale = _missing(setup, found, false_discovery_rate, notes)
+    missing, structure, spectrum = _missing(setup, found, false_discovery_rate)
     space = stack.dims[1:]
     shape = stack.shape[1:]
     unknown = ~found.valid
@@ -169,7 +174,8 @@ def flags(
         "probe_px": float(np.sqrt(spread / SHARPER)),
         "stray_fraction": stray,
         "stray_fraction_sigma": stray_sigma,
-        "noise_scale": scale,
+        "noise_scale": float(np.sqrt(setup.scale)),
+        "jitter_px": float(np.sqrt(setup.jitter)),
         "notes": notes,
         "provenance": record("operando.spectral.flags", parameters),
         **({"simulated": True} if stack.attrs.get("simulated") else {}),
@@ -298,35 +304,23 @@ def _thick(setup: Setup, saturated: Any, od_limit: Any, flattened: NDArray[np.bo
     return thick
 
 
-def _missing(
-    setup: Setup, found: Pass, rate: float, notes: list[str]
-) -> tuple[NDArray[np.bool_], Floats, Floats, float]:
-    """Flag, structure in sigma, common spectrum and the scale of the noise."""
+def _missing(setup: Setup, found: Pass, rate: float) -> tuple[NDArray[np.bool_], Floats, Floats]:
+    """Flag, structure in sigma and common spectrum."""
     from scipy.stats import chi2, norm
 
-    energies = len(setup.energies)
-    sample = found.valid & found.sample & (found.freedom > 0)
-    scale = float(np.median(found.square[sample] / found.freedom[sample])) if sample.sum() >= 20 else 1.0
-    scale = scale if scale > 0 else 1.0
-    if scale > 1.5:
-        notes.append(
-            f"Half of the pixels with sample fit worse than a reduced chi-square of {scale:.2g}: references, energies, "
-            "I0 or alignment are off everywhere, or sigma is too small. Only what stands out from that is flagged."
-        )
     test = found.valid & (found.freedom > 0)
     chance = np.ones(test.shape)
-    chance[test] = chi2.sf(found.square[test] / scale, found.freedom[test])
+    chance[test] = chi2.sf(found.square[test], found.freedom[test])
     missing = np.zeros(test.shape, dtype=bool)
     missing[test] = discoveries(chance[test], rate / 2)
     structure = norm.isf(np.clip(chance, 1e-300, 1.0 - 1e-16))
     clear = test & (chance < 1e-6)
     if clear.sum() < 3:
-        return missing, structure, np.zeros(energies), float(np.sqrt(scale))
+        return missing, structure, np.zeros(len(setup.energies))
     score, spectrum = second_pass(setup, clear)
-    score = score / np.sqrt(scale)
     shared = np.zeros(test.shape, dtype=bool)
     shared[test] = discoveries(norm.sf(score[test]), rate / 2)
-    return missing | shared, np.maximum(structure, score), spectrum, float(np.sqrt(scale))
+    return missing | shared, np.maximum(structure, score), spectrum
 
 
 def discoveries(chance: Floats, rate: float) -> NDArray[np.bool_]:

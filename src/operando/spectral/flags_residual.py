@@ -23,7 +23,9 @@ class Setup:
 
     ``design`` (energy, m) and ``coefficients`` (m, [z], [y], [x]): background terms first. ``noise`` is that of
     :class:`PoissonNoise` (net incident counts, relative variance of I0, dark counts, photons per count), to be taken at
-    the fitted OD; else ``error`` broadcasts against the stack.
+    the fitted OD; else ``error`` broadcasts against the stack. The variance is ``scale`` times this, and ``jitter``
+    times the squared difference of the fitted OD to the neighboring pixels: that of images which do not lie exactly
+    on each other.
     """
 
     stack: xr.DataArray
@@ -33,21 +35,25 @@ class Setup:
     coefficients: Floats
     terms: list[str]
     energies: Floats
+    scale: float = 1.0
+    jitter: float = 0.0
 
 
 @dataclass(frozen=True)
 class Pass:
     """Per pixel, in the order of an image.
 
-    ``square`` and ``freedom``: chi-square of what nothing known explains. ``steepness``: half the squared gradient of
-    the fitted OD at the worst energy, per pixel^2. ``gap_*`` and ``flat_*``: scalar products of the pattern of partial
-    volume and of flattening (for a flattening of 1 at the strongest energy) with itself and the residual, over sigma.
+    ``square`` and ``freedom``: chi-square of what nothing known explains. ``unrest``: mean over energies of the squared
+    difference to the neighbors over the variance. ``steepness``: half that squared difference at the worst energy.
+    ``gap_*`` and ``flat_*``: scalar products of the pattern of partial volume and of flattening (for a flattening of 1
+    at the strongest energy) with itself and the residual, over sigma.
     """
 
     valid: NDArray[np.bool_]
     sample: NDArray[np.bool_]
     square: Floats
     freedom: Floats
+    unrest: Floats
     steepness: Floats
     highest: Floats
     gap_square: Floats
@@ -55,63 +61,86 @@ class Pass:
     flat_square: Floats
     flat_found: Floats
 
-    def median_square(self) -> float:
-        """Median of the reduced chi-square."""
-        use = self.valid & (self.freedom > 0)
-        found = float(np.median(self.square[use] / self.freedom[use])) if use.any() else 1.0
-        return found if found > 0 else 1.0
-
-    def scaled(self, factor: float) -> Pass:
-        """The same for a noise that is ``factor`` times as large."""
-        names = ("square", "gap_square", "gap_found", "flat_square", "flat_found")
-        return replace(self, **{name: getattr(self, name) / factor**2 for name in names})
-
     def clean(self) -> NDArray[np.bool_]:
         """Pixels that the references fit within the usual scatter."""
         from scipy.stats import chi2
 
-        usual = max(1.0, self.median_square())
-        return np.asarray(self.valid & (self.square / usual < chi2.isf(1e-3, np.maximum(self.freedom, 1))))
+        return np.asarray(self.valid & (self.square < chi2.isf(1e-3, np.maximum(self.freedom, 1))))
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Pixels (p) of a block: residual and patterns over sigma, (p, energy) and (p, energy, columns)."""
+    """Pixels (p) of a block, over sigma: residual (p, energy), columns (p, energy, m + 2) and their normal equations.
+
+    The columns are those of the design, partial volume and flattening; ``gram`` (p, m + 2, m + 2), ``seen`` (p, m + 2).
+    """
 
     position: NDArray[np.int64]
     residual: Floats
-    fixed: Floats
-    basis: Floats
-    patterns: Floats
+    columns: Floats
+    gram: Floats
+    seen: Floats
     sigma: Floats
     fitted: Floats
+    change: Floats
     count: NDArray[np.int64]
 
 
-def first_pass(setup: Setup) -> Pass:
-    """Collect what :class:`Pass` holds, reading the stack once."""
+def with_noise(setup: Setup) -> Setup:
+    """The noise that the residuals show: ``scale`` and ``jitter``, from pixels with sample.
+
+    From the medians of chi-square in eight groups of pixels of like ``unrest``: a few pixels with a phase more do not
+    matter.
+    """
+    from scipy.optimize import nnls
+    from scipy.stats import chi2
+
+    found = first_pass(setup, most=_SAMPLED)
+    use = found.valid & found.sample & (found.freedom > 0)
+    if use.sum() < 20:
+        return setup
+    freedom = found.freedom[use]
+    reduced, unrest = found.square[use] / chi2.median(freedom), found.unrest[use]
+    groups = np.array_split(np.argsort(unrest), min(8, int(use.sum()) // 10))
+    middle = np.array([[1.0, np.median(unrest[group]), np.median(reduced[group])] for group in groups])
+    weight = 1.0 / np.maximum(middle[:, 2:], 1e-300)
+    scale, jitter = nnls(middle[:, :2] * weight, (middle[:, 2:] * weight)[:, 0])[0]
+    if not scale > 0:
+        scale, jitter = np.median(reduced), 0.0
+    return replace(setup, scale=float(scale) or 1.0, jitter=float(jitter))
+
+
+def first_pass(setup: Setup, *, most: int | None = None) -> Pass:
+    """Collect what :class:`Pass` holds, reading the stack once; of a random choice of pixels where ``most`` is given."""
     from scipy.stats import chi2
 
     size = int(np.prod(setup.stack.shape[1:]))
-    energies = len(setup.energies)
+    energies, m = setup.design.shape
     maps = {name: np.zeros(size) for name in list(Pass.__dataclass_fields__)[2:]}
     valid, sample = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
     enough = chi2.isf(1e-3, energies)
-    for block in _blocks(setup):
+    chosen = None
+    if most is not None and size > most:
+        chosen = np.random.default_rng(0).random(size) < most / size
+    for block in _blocks(setup, chosen):
         at = block.position
-        residual = _without(block.basis, block.residual[:, :, None])[:, :, 0]
-        patterns = _without(block.basis, block.patterns)
-        own = np.einsum("pei,pej->pij", patterns, patterns)
+        solved = np.linalg.solve(
+            block.gram[:, :m, :m], np.concatenate([block.gram[:, :m, m:], block.seen[:, :m, None]], axis=2)
+        )
+        cross = block.gram[:, m:, :m]
+        own = block.gram[:, m:, m:] - cross @ solved[:, :, :2]
         # Both make the OD too low.
-        seen = -np.einsum("pei,pe->pi", patterns, residual)
+        pull = (cross @ solved[:, :, 2:])[:, :, 0] - block.seen[:, m:]
         for first, second, name in ((0, 1, "gap"), (1, 0, "flat")):
             shared = own[:, first, second] / np.where(own[:, second, second] > 0, own[:, second, second], 1.0)
             maps[f"{name}_square"][at] = np.maximum(own[:, first, first] - shared * own[:, first, second], 0.0)
-            maps[f"{name}_found"][at] = seen[:, first] - shared * seen[:, second]
-        rest = _rest(block)
+            maps[f"{name}_found"][at] = pull[:, first] - shared * pull[:, second]
+        rest = _without(block, block.residual)
         maps["square"][at] = np.einsum("pe,pe->p", rest, rest)
-        maps["freedom"][at] = block.count - setup.design.shape[1] - (own[:, [0, 1], [0, 1]] > 0).sum(axis=1)
-        maps["steepness"][at] = np.max(block.patterns[:, :, 0] * block.sigma, axis=1)
+        empty = (block.columns[:, :, m:] == 0).all(axis=1).sum(axis=1)
+        maps["freedom"][at] = block.count - m - 2 + empty
+        maps["unrest"][at] = (block.change / block.sigma**2).mean(axis=1)
+        maps["steepness"][at] = 0.5 * block.change.max(axis=1)
         maps["highest"][at] = block.fitted.max(axis=1)
         sample[at] = np.sum((block.fitted / block.sigma) ** 2, axis=1) > enough
         valid[at] = True
@@ -134,14 +163,14 @@ def second_pass(setup: Setup, clear: NDArray[np.bool_]) -> tuple[Floats, Floats]
     Returns the score (pixels,) and the spectrum (energy,) in optical density, scaled to 1. Reads the stack twice, but
     only blocks with clear pixels the first time.
     """
-    rows, sigmas = [], []
     wanted = np.flatnonzero(clear)
     if wanted.size > _SAMPLED:
         wanted = np.random.default_rng(0).choice(wanted, _SAMPLED, replace=False)
     chosen = np.zeros(clear.shape, dtype=bool)
     chosen[wanted] = True
+    rows, sigmas = [], []
     for block in _blocks(setup, chosen):
-        rows.append(_rest(block))
+        rows.append(_without(block, block.residual))
         sigmas.append(block.sigma)
     left, error = np.concatenate(rows), np.concatenate(sigmas)
     common = np.linalg.svd(left, full_matrices=False)[2][0]
@@ -149,41 +178,27 @@ def second_pass(setup: Setup, clear: NDArray[np.bool_]) -> tuple[Floats, Floats]
     spectrum = common * error.mean(axis=0)
     score = np.zeros(clear.shape)
     for block in _blocks(setup):
-        basis = _basis(block)
-        pattern = _without(basis, (spectrum / block.sigma)[:, :, None])[:, :, 0]
+        pattern = _without(block, np.where(block.residual != 0, spectrum / block.sigma, 0.0))
         length = np.linalg.norm(pattern, axis=1)
         along = np.einsum("pe,pe->p", pattern, block.residual)
         score[block.position] = along / np.where(length > 0, length, 1.0)
     return score, spectrum / np.abs(spectrum).max()
 
 
-def _basis(block: _Block) -> Floats:
-    whole, _ = np.linalg.qr(np.concatenate([block.fixed, _unit(block.patterns)], axis=2))
-    return np.asarray(whole)
-
-
-def _rest(block: _Block) -> Floats:
-    return _without(_basis(block), block.residual[:, :, None])[:, :, 0]
-
-
-def _without(basis: Floats, columns: Floats) -> Floats:
-    return np.asarray(columns - basis @ (np.swapaxes(basis, 1, 2) @ columns))
-
-
-def _unit(columns: Floats) -> Floats:
-    length = np.linalg.norm(columns, axis=1, keepdims=True)
-    return np.asarray(columns / np.where(length > 0, length, 1.0))
+def _without(block: _Block, rows: Floats) -> Floats:
+    """Rows (p, energy) less what the columns of their pixels can explain."""
+    right = np.swapaxes(block.columns, 1, 2) @ rows[:, :, None]
+    return np.asarray(rows - (block.columns @ np.linalg.solve(block.gram, right))[:, :, 0])
 
 
 def _blocks(setup: Setup, chosen: NDArray[np.bool_] | None = None) -> Iterator[_Block]:
     shape = setup.stack.shape[1:]
-    m = setup.design.shape[1]
-    energies = len(setup.energies)
+    energies, m = setup.design.shape
     numbers = np.arange(int(np.prod(shape))).reshape(shape)
     around = np.pad(setup.coefficients, [(0, 0), *[(1, 1)] * len(shape)], mode="edge")
-    error = (
-        setup.error.broadcast_like(setup.stack).transpose(*setup.stack.dims) if setup.error.ndim > 1 else setup.error
-    )
+    error = setup.error
+    if error.ndim > 1:
+        error = error.broadcast_like(setup.stack).transpose(*setup.stack.dims)
     for part in iter_blocks(shape, _sizes(shape)):
         position = numbers[part.core].ravel()
         own = setup.coefficients[(slice(None), *part.core)].reshape(m, -1)
@@ -195,35 +210,62 @@ def _blocks(setup: Setup, chosen: NDArray[np.bool_] | None = None) -> Iterator[_
         data = np.asarray(setup.stack.data[(slice(None), *part.core)], dtype=float).reshape(energies, -1)[:, use].T
         fitted = own[:, use].T @ setup.design.T
         if setup.noise is not None:
-            sigma, expected = _poisson(fitted, data, setup.noise)
-            data = expected
+            sigma, data = _poisson(fitted, data, setup.noise)
         elif error.ndim > 1:
             raw = np.asarray(error.data[(slice(None), *part.core)], dtype=float)
             sigma = raw.reshape(energies, -1)[:, use].T
         else:
             sigma = np.broadcast_to(np.asarray(error.values, dtype=float), data.shape)
+        change = _squared_change(around, part.core, own, use, setup.design)
         seen = np.isfinite(data) & np.isfinite(sigma) & (sigma > 0)
-        sigma = np.where(seen, sigma, 1.0)
-        inverse = np.where(seen, 1.0 / sigma, 0.0)
-        fixed = setup.design[None] * inverse[:, :, None]
-        basis = np.linalg.qr(fixed)[0]
-        # Noise of the fit makes gradients too: twice the variance of the fitted OD per axis.
-        noise = 2 * len(shape) * np.einsum("pem,pem->pe", basis, basis) * sigma**2
-        steep = 0.5 * np.maximum(_squared_gradient(around, part.core, own, use, setup.design) - noise, 0.0)
-        # The strongest flattening that a float can hold is far beyond any OD that light gets through.
-        flat = np.expm1(np.minimum(fitted, 30.0))
-        top = flat.max(axis=1, keepdims=True)
-        flat = flat / np.where(top > 0, top, 1.0)
-        yield _Block(
-            position=position[use],
-            residual=np.where(seen, data - fitted, 0.0) * inverse,
-            fixed=fixed,
-            basis=basis,
-            patterns=np.stack([steep, flat], axis=2) * inverse[:, :, None],
-            sigma=sigma,
-            fitted=fitted,
-            count=seen.sum(axis=1),
-        )
+        yield _made(setup, position[use], np.where(seen, data, fitted), fitted, np.where(seen, sigma, np.inf), change)
+
+
+def _made(
+    setup: Setup, position: NDArray[np.int64], data: Floats, fitted: Floats, sigma: Floats, change: Floats
+) -> _Block:
+    energies, m = setup.design.shape
+    pixels = len(position)
+    seen = np.isfinite(sigma)
+    own = np.where(seen, sigma, 1.0)
+    columns = np.empty((pixels, energies, m + 2))
+    # Noise of the fit makes differences too: per axis, twice the variance of the fitted OD.
+    variance = setup.scale * own**2
+    columns[:, :, :m] = setup.design
+    columns[:, :, :m] *= np.where(seen, 1.0 / np.sqrt(variance), 0.0)[:, :, None]
+    normal = _normal(columns[:, :, :m])
+    leverage = np.einsum("pem,pem->pe", columns[:, :, :m] @ np.linalg.inv(normal), columns[:, :, :m])
+    change = np.maximum(change - 2 * (setup.stack.ndim - 1) * leverage * variance, 0.0)
+    error = np.sqrt(variance + setup.jitter * change)
+    inverse = np.where(seen, 1.0 / error, 0.0)
+    # The strongest flattening that a float can hold is far beyond any OD that light gets through.
+    flat = np.expm1(np.minimum(fitted, 30.0))
+    top = flat.max(axis=1, keepdims=True)
+    columns[:, :, :m] = setup.design
+    columns[:, :, m] = 0.5 * change
+    columns[:, :, m + 1] = flat / np.where(top > 0, top, 1.0)
+    columns *= inverse[:, :, None]
+    residual = (data - fitted) * inverse
+    return _Block(
+        position=position,
+        residual=residual,
+        columns=columns,
+        gram=_normal(columns),
+        seen=(np.swapaxes(columns, 1, 2) @ residual[:, :, None])[:, :, 0],
+        sigma=error,
+        fitted=fitted,
+        change=change,
+        count=seen.sum(axis=1),
+    )
+
+
+def _normal(columns: Floats) -> Floats:
+    """Gram matrix, with a ridge that lets it be inverted where a column is empty or depends on others."""
+    gram = np.swapaxes(columns, 1, 2) @ columns
+    at = np.arange(gram.shape[1])
+    diagonal = gram[:, at, at]
+    gram[:, at, at] = np.where(diagonal > 0, diagonal * (1 + 1e-10), 1.0)
+    return np.asarray(gram)
 
 
 def _sizes(shape: tuple[int, ...]) -> list[int]:
@@ -243,7 +285,7 @@ def _poisson(fitted: Floats, data: Floats, noise: tuple[Floats, Floats, float, f
         return sigma, fitted + 1.0 - np.exp(fitted - data)
 
 
-def _squared_gradient(
+def _squared_change(
     around: Floats, core: tuple[slice, ...], own: Floats, use: NDArray[np.bool_], design: Floats
 ) -> Floats:
     """Mean of the squared differences of the fitted OD to both neighbors, summed over the axes: (pixels, energy)."""

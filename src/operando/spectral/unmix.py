@@ -12,6 +12,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.provenance import record
+from operando.spectral.intervals import checked_level
 from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev, same_energies
 from operando.spectral.streaming import by_pixels
 from operando.spectral.unmix_blocks import Fit, solve_block
@@ -140,6 +141,8 @@ def unmix(
     [[0.0, 0.2]]
     """
     where = "unmix"
+    if level is not None:
+        level = checked_level(level, where)
     stack = _with_energies(as_stack(optical_density, where=where, name="optical_density"), references)
     given = _sigma(sigma, stack, where=where)
     shared = None
@@ -245,7 +248,8 @@ def _dataset(fit: Fit, stack: xr.DataArray, block: Any, layout: Mapping[str, sli
         else:
             dims, values = space, values[0]
         if name == "n_energies":
-            values = values.astype(np.int32)
+            # Pixels outside the mask are NaN in every row of the block.
+            values = np.nan_to_num(values).astype(np.int32)
         variables[name] = xr.DataArray(values, dims=dims, attrs=_attrs(name, fit))
     made = xr.Dataset(variables).assign_coords(coords).assign_coords(component=("component", names))
     if fit.covariance:

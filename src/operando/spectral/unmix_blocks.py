@@ -103,6 +103,7 @@ def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
             problem.table.operators,
             problem.table.limits,
             problem.sum_to_one,
+            not problem.dependent.any(),
             coefficients,
             target,
             squares,

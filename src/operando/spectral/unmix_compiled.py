@@ -187,6 +187,7 @@ def fit_shared(
     table: np.ndarray,
     limits: np.ndarray,
     sum_to_one: bool,
+    full_rank: bool,
     coefficients: np.ndarray,
     target: np.ndarray,
     squares: np.ndarray,
@@ -220,7 +221,7 @@ def fit_shared(
             for j in range(n):
                 w[free + j, p] = v[j] if support >> j & 1 else 0.0
             rest = 0.0
-            if support < full or sum_to_one:
+            if support < full or sum_to_one or not full_rank:
                 for i in range(n):
                     left = y[i]
                     for j in range(i, n):

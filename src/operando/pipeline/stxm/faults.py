@@ -56,10 +56,4 @@ def _range_faults(settings: Stxm, stack: xr.DataArray) -> list[str]:
                 f"normalize.pre_edge: no image lies between {min(chosen):g} and {max(chosen):g} eV; the stack goes "
                 f"from {low:g} to {high:g} eV. Correct the range."
             )
-    few = [count for count in settings.energies.counts if count < len(settings.references)]
-    if few:
-        found.append(
-            f"energies.counts: {len(settings.references)} phases need as many energies at least, got {few}. "
-            "Take these out."
-        )
     return found

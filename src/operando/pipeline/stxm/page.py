@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from operando import report
 from operando.core.axes import spacing
@@ -72,7 +72,7 @@ def _found(shown: Shown) -> report.Section:
         shown.references,
         shown.unmixed,
         lithiation=shown.maps.get("lithiation"),
-        rows=shown.rows("field", "lithiation", "state_of_charge"),
+        rows=_of_the_field(shown),
         doubtful=shown.doubtful,
         label=shown.settings.lithiation.label,
         images=shown.settings.report.images,
@@ -81,42 +81,37 @@ def _found(shown: Shown) -> report.Section:
     )
 
 
+def _of_the_field(shown: Shown) -> pd.DataFrame:
+    """What the field holds, called as the recipe calls it."""
+    rows = shown.rows("field", "lithiation", "state_of_charge")
+    return rows.replace({"quantity": {"lithiation": shown.settings.lithiation.label}})
+
+
 def _lithium(shown: Shown) -> report.Section | None:
     maps = shown.maps
     if "lithiation" not in maps:
         return None
     particles = maps.get("particles")
     rings = shown.table("rings.parquet")
-    profile = _profile(rings, "value")
     length = shown.rows("all phases", "phase_boundary_length")
     table = None if particles is None else interval(shown.ledger[shown.ledger["component"].str.startswith("particle")])
-    return report.section_lithium(
+    label = shown.settings.lithiation.label
+    section = report.section_lithium(
         maps["lithiation"],
         sigma=maps["lithiation_sigma"],
         thickness=shown.unmixed["thickness"],
         particles=particles,
         table=table,
-        profile=profile,
-        profile_sigma=None if profile is None else _profile(rings, "sigma"),
+        profile=rings if len(rings) else None,
         dominant=maps.get("dominant"),
         phases=None if "dominant" not in maps else maps["dominant"].attrs["phases"],
         boundary=f"{length['value'].iloc[0]:.3g} um" if len(length) else None,
         doubtful=shown.doubtful,
         truth=shown.true_lithiation,
-        label=shown.settings.lithiation.label,
+        label=label,
         figure=shown.book.figure,
     )
-
-
-def _profile(rings: pd.DataFrame, column: str) -> xr.DataArray | None:
-    if not len(rings):
-        return None
-    wide = rings.pivot_table(index="component", columns="depth", values=column, sort=False)
-    return xr.DataArray(
-        wide.to_numpy(),
-        dims=("component", "depth"),
-        coords={"component": wide.index.astype(str).to_numpy(), "depth": wide.columns.to_numpy(dtype=float)},
-    )
+    return section if "Li" in label else replace(section, title=label)
 
 
 def _fit(shown: Shown) -> report.Section:

@@ -156,7 +156,9 @@ class Particles(Settings):
 class Energies(Settings):
     """Which energies an operando scan would need."""
 
-    counts: list[int] = Field([3, 4, 5, 6, 8, 10, 15, 20], description="numbers of energies that are planned")
+    counts: list[int] = Field(
+        [3, 4, 5, 6, 8, 10, 15, 20], description="numbers of energies that are compared; too small ones are left out"
+    )
     show: int = Field(5, ge=1, description="planned number that is listed energy by energy")
     photons: float | None = Field(
         None, gt=0, description="per pixel, over all images together; null: as many as the whole stack took"
