@@ -40,7 +40,7 @@ def stack(edge: int, energies: int) -> xr.DataArray:
     random = np.random.default_rng(0)
     at = np.linspace(510, 540, energies)
     shapes = samples.stxm_references(energies=at).values.astype(np.float32)
-    weight = random.random((4, edge * edge), dtype=np.float32) * np.float32(0.08)
+    weight = random.random((4, edge * edge), dtype=np.float32) * np.float32(0.3)
     values = np.empty((energies, edge * edge), np.float32)
     for k in range(energies):
         values[k] = shapes[:, k] @ weight + random.normal(0, 0.02, edge * edge).astype(np.float32)

@@ -152,7 +152,7 @@ def test_clusters_are_named_with_what_they_match_and_missing_pixels_are_white(st
     texts = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert texts == [f"{names[0]}: reduced 0.8 + oxidized 0.2", f"{names[1]}: no reference"]
     assert figure.axes[0].images[0].get_array()[0, 0, 3] == 0
-    assert figure.axes[0].get_title() == "white: 5 % in no cluster"
+    assert figure.axes[0].get_xlabel() == "white: 5 % in no cluster"
     with pytest.raises(InputError, match="one match per cluster is needed, got 1 for 2"):
         cluster_map(groups, matches=["reduced"])
 

@@ -10,6 +10,7 @@ from operando.core.axes import labeled_image
 from operando.core.quantities import quantity_table
 from operando.report import FigureItem, MovieItem, TableItem, TextItem
 from operando.report.spectral_result_sections import telling_places
+from operando.report.spectral_sections import result_sentences
 
 ENERGY = np.array([705.0, 707.0, 708.0, 709.0, 710.5, 713.0, 722.0, 730.0])
 
@@ -68,7 +69,7 @@ def test_the_overview_says_the_numbers_of_the_field_with_their_intervals(stack, 
     assert section.intro.startswith("2 phases were fitted at 3 energies: reduced and oxidized.")
     assert "Lithiation of the field: 0.500 ± 0.020 (95 %)." in section.intro
     assert "Phase boundary length of the field: 3.00 µm." in section.intro
-    assert "16 of 20 pixels hold enough sample" in section.intro
+    assert "16 of 20 pixels hold enough sample for a value." in section.intro
     assert book.names == ["overview", "phases"]
     (movie,) = [item for item in section.items if isinstance(item, MovieItem)]
     assert len(movie.frames) == 3
@@ -76,10 +77,15 @@ def test_the_overview_says_the_numbers_of_the_field_with_their_intervals(stack, 
     assert f"{many} of 16 pixels of the map" in _trust(section)
 
 
+def test_what_the_recipe_calls_lithium_is_spelled_as_a_symbol_and_a_formula():
+    rows = quantity_table([{"component": "field", "quantity": "x in Li_x V2O5", "value": 0.5, "unit": "1"}])
+    assert result_sentences(rows) == ["x in LiₓV₂O₅ of the field: 0.500."]
+
+
 def test_without_stoichiometry_the_overview_shows_the_thickness(stack, references, unmixed):
     section = report.section_overview(stack, references, unmixed, images=3, movie=False)
-    assert "lithiation" not in section.intro
-    assert "the thickness that they give" in section.items[0].caption
+    assert "pixels hold enough sample" not in section.intro
+    assert "the map that they give: thickness" in section.items[0].caption
     assert not any(isinstance(item, MovieItem) for item in section.items)
 
 

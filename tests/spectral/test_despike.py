@@ -13,9 +13,10 @@ def noisy(seed=0, shape=(20, 30, 30)):
     return xr.DataArray(values, dims=("energy", "y", "x"), coords={"energy": np.linspace(700.0, 720.0, shape[0])})
 
 
-def with_spikes(stack, height, count=60, seed=1):
-    rng = np.random.default_rng(seed)
-    e, y, x = (rng.integers(0, n, count) for n in stack.shape)
+def with_spikes(stack, height, seed=1):
+    """One spike in every square of five pixels, so that none hides another."""
+    y, x = (part.ravel() for part in np.mgrid[2:30:5, 2:30:5])
+    e = np.random.default_rng(seed).integers(0, stack.shape[0], y.size)
     spiked = stack.copy(deep=True)
     spiked.values[e, y, x] += height
     return spiked, (e, y, x)
@@ -69,8 +70,8 @@ def test_the_white_line_of_particles_is_no_spike():
 
     sample = stxm_particle((64, 64), seed=3006)
     density = optical_density(sample.counts, sample.i0, dark=sample.attrs["dark"])
-    assert despike(sample.counts).attrs["spikes"] <= 2
-    assert despike(density).attrs["spikes"] <= 2
+    assert despike(sample.counts).attrs["spikes"] <= 2e-5 * density.size
+    assert despike(density).attrs["spikes"] <= 2e-5 * density.size
 
 
 def test_chunks_change_nothing():

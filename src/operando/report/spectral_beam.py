@@ -78,7 +78,7 @@ def drift_plot(
     if pixel is not None and pixel > 0:
         ax.secondary_yaxis("right", functions=(lambda v: v / pixel, lambda v: v * pixel)).set_ylabel("Shift [px]")
         ax.spines["right"].set_visible(True)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4)
+    look.legend_below(ax, ax.get_legend_handles_labels()[1], 4)
     return look.finish(ax.figure, own, simulated, aligned)
 
 

@@ -65,7 +65,8 @@ def cluster_map(
     tints = list(look.component_colors(names, colors).values())
     plane = look.plane_of(label, where=where)
     tall = min(78 * look.aspect_of(plane), 90.0)
-    figure = style.new_figure(style.DOUBLE_MM, max(tall, 62) + 10 + 3.3 * len(names))
+    below = look.legend_layout(texts, 96, most=1)[2]
+    figure = style.new_figure(style.DOUBLE_MM, max(min(tall, 70.0), 52) + 12 + below)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
     pixels = np.zeros((*plane.shape, 4))
     for number, tint in enumerate(tints):
@@ -74,7 +75,7 @@ def cluster_map(
     look.frame(left)
     style.add_scale_bar(left, unit=look.plane_unit(plane), color="black")
     none = int((plane.values == UNLABELED).sum())
-    left.set_title(f"white: {100 * none / plane.size:.0f} % in no cluster" if none else "", pad=3)
+    left.set_xlabel(f"white: {100 * none / plane.size:.0f} % in no cluster" if none else "")
     shown = spectrum.assign_coords(component=texts)
     sigma = clusters.get("spectrum_sigma")
     draw_spectra(

@@ -91,7 +91,8 @@ def false_color(
         )
     plane = planes[0]
     tall = min((style.SINGLE_MM + 32 - 42) * look.aspect_of(plane), 100.0)
-    figure = style.new_figure(style.SINGLE_MM + 32, max(tall, 48) + 4)
+    listed = look.legend_layout(chosen, 40, most=1)[2] if len(chosen) > 3 else 0.0
+    figure = style.new_figure(style.SINGLE_MM + 32, max(tall, 48.0, listed + 28) + 4)
     left, right = figure.subfigures(1, 2, width_ratios=[style.SINGLE_MM - 8, 40])
     ax = left.subplots()
     extent = plane_extent(plane)[0]
@@ -183,7 +184,7 @@ def _encoded(values: np.ndarray) -> np.ndarray:
 
 
 def _legend(place: Any, names: Sequence[str], colors: Sequence[str], label: str, top: float, *, hatched: bool) -> None:
-    hues, scale = place.subplots(2, 1, height_ratios=[3.2 if len(names) > 1 else 1, 1.1])
+    hues, scale = place.subplots(2, 1, height_ratios=[3.2 if len(names) > 1 else 1, 1.0])
     if len(names) == 2:
         _bar(hues, names, colors)
     elif len(names) == 3:

@@ -12,7 +12,7 @@ import xarray as xr
 from operando.core.errors import InputError, nearest
 from operando.report import spectral_style as look
 from operando.report import style, wording
-from operando.report.spectral_spectra import draw_spectra
+from operando.report.spectral_spectra import draw_spectra, spectra_of
 
 _LOOKS: dict[str, tuple[str, str]] = {
     "optimal": ("#0072B2", "o"),
@@ -85,7 +85,9 @@ def energy_choice(
     )
     if not ways:
         ways = {"": _energies(chosen, where=where)}
-    figure = style.new_figure(style.SINGLE_MM if errors is None else style.DOUBLE_MM, 66 + 3 * len(ways))
+    names = list(spectra_of(references, where=where))
+    tall = 58 + 3 * len(ways) + max(look.legend_layout(names, 88)[2], 8.0)
+    figure = style.new_figure(style.SINGLE_MM if errors is None else style.DOUBLE_MM, tall)
     axes = figure.subplots(1, 1 if errors is None else 2, squeeze=False)[0]
     single = next(iter(ways.values())) if len(ways) == 1 else None
     draw_spectra(axes[0], references, marks=single, colors=colors, legend="below", width_mm=88)
@@ -171,4 +173,4 @@ def _draw_errors(
     text = wording.wrapped(wording.label_text(f"Predicted error of the {of}", unit), 46)
     ax.set(xlabel="Number of energies", ylabel="\n".join(text))
     ax.grid(True, axis="y", which="both")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    look.legend_below(ax, ax.get_legend_handles_labels()[1], 3)

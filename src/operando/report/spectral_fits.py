@@ -191,7 +191,7 @@ def spectrum_with_fit(
     ['measured', 'fit', 'Fe(II)', 'Fe(III)']
     """
     spectrum = spectrum_at(optical_density, unmixed, references, at=at, region=region, sigma=sigma)
-    figure = style.new_figure(style.SINGLE_MM, 82 + 3.5 * (spectrum.sizes["component"] // 3))
+    figure = style.new_figure(style.SINGLE_MM, 76)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     handles = draw_fit(upper, lower, spectrum, colors=colors)
     upper.set_title(spectrum.attrs["title"] if title is None else title)
@@ -237,12 +237,10 @@ def draw_fit(
 
 
 def fit_legend(figure: Any, handles: Sequence[Any], *, width_mm: float = style.SINGLE_MM) -> None:
-    """Legend of a fit below its panels, with as many columns as its names leave room for."""
-    names = [str(handle.get_label()) for handle in handles]
-    columns = max(1, min(len(names), int(width_mm / (9 + 1.35 * max(map(len, names))))))
-    figure.legend(
-        handles=list(handles), labels=look.legend_names(names, width_mm - 14), loc="outside lower center", ncols=columns
-    )
+    """Legend of a fit below its panels, for which the figure is made taller."""
+    texts, columns, tall = look.legend_layout([str(handle.get_label()) for handle in handles], width_mm, most=7)
+    figure.set_figheight(figure.get_figheight() + tall / 25.4)
+    figure.legend(handles=list(handles), labels=texts, loc="outside lower center", ncols=columns)
 
 
 @style.styled
@@ -294,7 +292,7 @@ def spectra_with_fit(
     titles += [f"{name}: {one.attrs['title']}" for name, one in zip(named, spectra[len(at) :], strict=True)]
     across = 3 if count > 1 else 2
     rows = -(-(count + 1) // across)
-    figure = style.new_figure(style.DOUBLE_MM, 54 * rows + 8)
+    figure = style.new_figure(style.DOUBLE_MM, 54 * rows)
     grid = figure.add_gridspec(rows, across)
     _draw_places(figure.add_subplot(grid[0, 0]), image, unmixed, at, named, colors=colors, where=where)
     handles: list[Any] = []
@@ -304,7 +302,7 @@ def spectra_with_fit(
         upper = figure.add_subplot(cell[0])
         lower = figure.add_subplot(cell[1], sharex=upper)
         handles = draw_fit(upper, lower, spectrum, colors=colors)
-        upper.set_title("\n".join(wording.wrapped(title, 50)), pad=2.5)
+        upper.set_title("\n".join(wording.wrapped(title, 42)), pad=2.5)
     fit_legend(figure, handles, width_mm=style.DOUBLE_MM)
     return look.finish(figure, True, simulated, optical_density, unmixed)
 
@@ -336,4 +334,5 @@ def _draw_places(
         look.outline(ax, look.plane_of(region, where=where).values.astype(bool), plane, color=tints[name])
         ax.plot([], [], color=tints[name], label=name)
     if regions:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
+        texts, columns, _ = look.legend_layout(list(regions), 54)
+        look.legend_below(ax, texts, columns, points=3.0)

@@ -393,7 +393,7 @@ def core_to_rim_plot(
             ax.plot(true[along], true["value"], color=color, lw=0.8, ls="--")
     ax.set(xlabel=_ALONG[along], ylabel=look.lithiation_label(xr.DataArray(0.0), label))
     ax.grid(True, axis="y")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    look.legend_below(ax, ax.get_legend_handles_labels()[1], 3)
     return look.finish(ax.figure, own, simulated, profile)
 
 

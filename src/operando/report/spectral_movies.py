@@ -13,7 +13,7 @@ from operando.report import spectral_style as look
 from operando.report import style, wording
 from operando.report.movies import movie
 from operando.report.spectral_overview import energy_unit, places_of
-from operando.report.spectral_spectra import draw_spectra
+from operando.report.spectral_spectra import draw_spectra, spectra_of
 
 _FRAMES = 80
 
@@ -76,7 +76,8 @@ def energy_frames(
         )
     first = look.plane_of(stack.isel(energy=places[0], drop=True), where=where)
     tall = min(max(0.5 * (width_mm - 24) * look.aspect_of(first), 46), 110)
-    figure = style.new_figure(width_mm, tall + 16)
+    below = look.legend_layout(list(spectra_of(spectra, where=where)), width_mm / 2)[2]
+    figure = style.new_figure(width_mm, tall + 8 + below)
     left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])
     shown = look.draw(left, first, (low, high), "gray_r")
     look.color_bar(shown, left, wording.array_label(stack, default="Optical density"), tall_mm=tall, extend="neither")

@@ -11,7 +11,7 @@ import xarray as xr
 from operando.core.errors import InputError
 from operando.report import spectral_style as look
 from operando.report import style, wording
-from operando.report.spectral_spectra import draw_spectra
+from operando.report.spectral_spectra import draw_spectra, spectra_of
 
 _TALLEST_MM = 62.0
 
@@ -94,8 +94,9 @@ def spectral_overview(
     columns = len(planes)
     cell = min((style.DOUBLE_MM - 16) / columns, _TALLEST_MM / aspect)
     below = min(max((style.DOUBLE_MM * 0.42 - 16) * look.aspect_of(plane), 42), 72)
-    figure = style.new_figure(style.DOUBLE_MM, cell * aspect + below + 26)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[cell * aspect + 9, below + 14])
+    legend = look.legend_layout(list(spectra_of(references, where=where)), 88)[2]
+    figure = style.new_figure(style.DOUBLE_MM, cell * aspect + below + legend + 20)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[cell * aspect + 9, below + legend + 11])
     axes = upper.subplots(1, columns, squeeze=False)[0]
     low, high = limits or look.shared_limits([p.values for p in planes])
     shown = None

@@ -291,7 +291,7 @@ def section_lithium(
     shown = lithiation_distribution(
         lithiation, thickness=thickness, particles=particles, truth=truth, label=label, simulated=simulated
     )
-    caption = "How much of the sample has which lithiation" + (
+    caption = f"How much of the sample has which value of: {name}" + (
         "; right, particle by particle: median, quartiles, and 5 and 95 %." if particles is not None else "."
     )
     items.append(described(figure("distribution", shown, caption), caption))
@@ -299,11 +299,11 @@ def section_lithium(
         count = len(np.unique(particles.values[particles.values > 0]))
         text.append(f"{count} particle{' was' if count == 1 else 's were'} told apart.")
         shown = particle_map(particles, image=lithiation, label=name, simulated=simulated)
-        caption = "Particles and their numbers over the lithiation."
+        caption = f"Particles and their numbers over the map: {name}."
         items.append(described(figure("particles", shown, caption), text[-1]))
     if profile is not None:
         shown = core_to_rim_plot(profile, label=name, simulated=simulated)
-        caption = "Lithiation from the rim of particles to their core; the band is 95 %."
+        caption = f"{name} from the rim of particles to their core; the band is 95 %."
         items.append(described(figure("core-to-rim", shown, caption), caption))
     if dominant is not None and phases is not None:
         if boundary:

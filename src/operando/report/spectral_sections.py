@@ -76,22 +76,22 @@ def section_overview(
     Section
     """
     shown = unmixed["thickness"] if lithiation is None else lithiation
-    what = "the thickness" if lithiation is None else "the lithiation"
+    what = "thickness" if lithiation is None else look.lithiation_label(lithiation, label)
     names = look.component_names(unmixed["weight"])
     known = int(look.finite(shown).sum())
     text = [f"{len(names)} phases were fitted at {optical_density.sizes['energy']} energies: {_listed(names)}."]
     text += result_sentences(rows) if rows is not None else []
     if lithiation is not None:
-        text.append(f"{known} of {shown.size} pixels hold enough sample for a lithiation.")
+        text.append(f"{known} of {shown.size} pixels hold enough sample for a value.")
     items: list[Any] = [
         described(
             figure(
                 "overview",
                 spectral_overview(optical_density, references, shown, count=images, label=label, simulated=simulated),
                 "a, images over the photon energy in one scale of optical density. b, reference spectra; lines mark "
-                f"the energies of a. c, {what} that they give (after Mistry and Srinivasan 2022, Fig. 1).",
+                f"the energies of a. c, the map that they give: {what} (after Mistry and Srinivasan 2022, Fig. 1).",
             ),
-            f"{images} images over energy, {len(names)} reference spectra and a map of {what}.",
+            f"{images} images over energy, {len(names)} reference spectra and a map: {what}.",
         ),
         described(
             figure(
@@ -363,9 +363,11 @@ def result_sentences(rows: pd.DataFrame) -> list[str]:
         about = "95 %" if half > 0 else ""
         if half > 0 and np.isfinite([random, common]).all():
             about += f"; one sigma is {random:.3g} random and {common:.3g} common to all pixels"
-        name = quantity.replace("_", " ")
+        name = look.lithiation_label(xr.DataArray(0.0), quantity)
+        if not name.startswith("x in "):
+            name = name[:1].upper() + name[1:].replace("_", " ")
         of = f" of the {whose}" if whose == "field" else f", {whose}" if whose else ""
-        sentences.append(f"{name[:1].upper()}{name[1:]}{of}: {value}{f' ({about})' if about else ''}.")
+        sentences.append(f"{name}{of}: {value}{f' ({about})' if about else ''}.")
     return sentences
 
 

@@ -57,8 +57,8 @@ def reference_spectra(
     ['V2O5', 'LiV2O5']
     """
     own = ax is None
-    count = len(spectra_of(references, where="reference_spectra"))
-    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=58 + 3.5 * (-(-count // 2)))
+    names = list(spectra_of(references, where="reference_spectra"))
+    ax = style.axes_of(ax, width_mm=style.SINGLE_MM, height_mm=56 + look.legend_layout(names, style.SINGLE_MM)[2])
     draw_spectra(ax, references, marks=energies, sigma=sigma, offset=offset, colors=colors, label=label, legend="below")
     return look.finish(ax.figure, own, simulated, references, sigma)
 
@@ -106,8 +106,7 @@ def draw_spectra(
     if offset is None:
         # Two curves can be told apart where they lie on each other; more of them not.
         offset = 0.4 * max(_range(one) for one in lines.values()) if len(lines) > 2 else 0.0
-    wide = (width_mm - 24) / (2 if legend == "below" and len(lines) > 1 else 1)
-    text = look.legend_names(list(lines), wide)
+    text, columns, _ = look.legend_layout(list(lines), width_mm, most=1 if legend == "column" else 4)
     axis_label = "Photon energy [eV]"
     for place, (name, one) in enumerate(lines.items()):
         energy, axis_label = look.energies_of(one, where="report")
@@ -124,16 +123,13 @@ def draw_spectra(
     source = spectra if isinstance(spectra, xr.DataArray) else first
     name = label or _axis_label(source, f", each raised by {offset:.2g}" if offset else "")
     ax.set_xlabel(axis_label)
-    ax.set_ylabel("\n".join(wording.wrapped(name, 46)))
+    ax.set_ylabel("\n".join(wording.wrapped(name, 36)))
     ax.margins(x=0.01)
     ax.grid(True, axis="y")
     if legend == "inside":
         ax.legend()
-    elif legend == "column":
-        ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=1)
-    elif legend == "below":
-        columns = min(len(lines), 2 if max(map(len, lines)) > 14 else 4)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns)
+    elif legend is not None:
+        look.legend_below(ax, text, columns)
 
 
 def _range(spectrum: xr.DataArray) -> float:

@@ -347,6 +347,44 @@ def legend_names(names: Sequence[str], width_mm: float, *, size: float = 7) -> l
     return ["\n".join(wording.wrapped(name, width_mm, size=size)) or " " for name in names]
 
 
+def legend_layout(names: Sequence[str], width_mm: float, *, most: int = 4) -> tuple[list[str], int, float]:
+    """How to set a legend of lines: its texts, its columns, and its height in mm.
+
+    As many columns as leave every name on one line; where none does, one or two columns of broken names.
+
+    Examples
+    --------
+    >>> legend_layout(["V2O5", "LiV2O5"], 88)
+    (['V2O5', 'LiV2O5'], 2, 5.3)
+    """
+    texts, columns = list(names), 1
+    for columns in range(min(most, len(names)), 0, -1):
+        texts = legend_names(names, width_mm / columns - 12)
+        if max(text.count("\n") for text in texts) <= (1 if columns == 2 and len(names) > 4 else 0):
+            break
+    rows = [texts[k :: -(-len(texts) // columns)] for k in range(-(-len(texts) // columns))]
+    lines = sum(1 + max(text.count("\n") for text in row) for row in rows)
+    return texts, columns, round(2 + 3.3 * lines, 3)
+
+
+def legend_below(ax: Any, texts: Sequence[str], columns: int, *, points: float = 27.0, handles: Any = None) -> None:
+    """A legend so far below axes that the label of their x axis, of one line, stays free."""
+    from matplotlib.transforms import offset_copy
+
+    place = offset_copy(ax.transAxes, ax.figure, y=-points, units="points")
+    shown = ax.get_legend_handles_labels()[0] if handles is None else handles
+    ax.legend(
+        handles=shown,
+        labels=list(texts),
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=place,
+        ncols=columns,
+        borderpad=0.2,
+        borderaxespad=0.0,
+    )
+
+
 def finish(figure: Any, own: bool, simulated: bool | None, *data: Any) -> Any:
     """Write *simulated* into a figure of one's own where the data say so or the caller does; returns the figure."""
     if own and (style.is_simulated(*data) if simulated is None else simulated):

@@ -1,5 +1,7 @@
 """From images over photon energy to maps of phases and lithiation: normalize, align, decompose, unmix."""
 
+from operando.spectral.align import align, apply_shifts
+from operando.spectral.align import align, apply_shifts
 from operando.spectral.ambiguity import ambiguity
 from operando.spectral.clusters import cluster
 from operando.spectral.collinearity import collinearity
@@ -35,7 +37,11 @@ from operando.spectral.unmix_noise import PoissonNoise
 
 __all__ = [
     "PoissonNoise",
+    "align",
+    "align",
     "ambiguity",
+    "apply_shifts",
+    "apply_shifts",
     "bounded_interval",
     "cluster",
     "collinearity",

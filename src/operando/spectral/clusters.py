@@ -16,6 +16,7 @@ from operando.spectral.principal import Moments, eigenpairs, scores_of
 METHODS = ("kmeans", "minibatch")
 NORMALIZE = ("thickness", "norm", "none")
 SIGNAL_TO_NOISE = 10.0
+LEAST_RATIO = 0.25
 
 
 def cluster(
@@ -79,6 +80,9 @@ def cluster(
     ``spectrum_sigma`` is the standard error of that ratio, from the scatter of its pixels. It takes pixels as
     independent, which a probe wider than a pixel makes too small, and says nothing about errors common to all pixels.
 
+    A pixel whose mean is less than a quarter of what is usual for the length of its spectrum is left out: its baseline
+    is off (or it holds something else), and dividing by a mean near zero would make it a cluster of its own.
+
     Noise is the median variance of the components left out. Boundary pixels hold two phases: they form
     clusters of their own when ``n`` is larger than the number of phases.
 
@@ -124,6 +128,8 @@ def cluster(
         divisor = thickness if normalize == "thickness" else length
         limit = 0.0 if minimum_thickness is None else float(minimum_thickness)
         good &= divisor > 0
+        if normalize == "thickness":
+            good &= thickness > LEAST_RATIO * _typical_ratio(thickness[good], length[good]) * length
         if minimum_thickness is None:
             good &= length > SIGNAL_TO_NOISE * noise * np.sqrt(kept)
     good &= np.where(np.isfinite(thickness), thickness, -np.inf) >= limit
@@ -190,6 +196,14 @@ def _scores(
     for position, rows in pixel_blocks(data, use):
         score[position] = scores_of(rows, basis)
     return score, score @ (basis @ average)
+
+
+def _typical_ratio(thickness: np.ndarray, length: np.ndarray) -> float:
+    """Mean over length of a spectrum, median over the thicker half of the pixels."""
+    if not length.size:
+        return 0.0
+    thick = length >= np.median(length)
+    return float(np.median(thickness[thick] / length[thick]))
 
 
 def _kmeans(shape: np.ndarray, n: int, *, method: str, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import xarray as xr
 from operando.core import provenance
 from operando.core.errors import InputError
 from operando.spectral.nnls import nonnegative_least_squares
-from operando.spectral.pixels import as_mask, as_spectra, pixel_blocks, sample_pixels
+from operando.spectral.pixels import all_finite, as_mask, as_spectra, pixel_blocks, sample_pixels
 
 
 def nmf(
@@ -166,6 +166,8 @@ def weights_of(
     rows: np.ndarray, spectra: np.ndarray, *, nonnegative: bool = True, sum_to_one: bool = False
 ) -> np.ndarray:
     """Least-squares weights (pixels, component) of spectra in pixels (pixels, energy), NaN left out."""
+    if all_finite(rows):
+        return _solved(spectra @ spectra.T, rows @ spectra.T, nonnegative, sum_to_one)
     finite = np.isfinite(rows)
     rhs = np.where(finite, rows, 0.0) @ spectra.T
     n, energies = spectra.shape

@@ -25,9 +25,7 @@ SHARPER = 1.5
 _SURE = 0.75
 """Share of the tolerance from which on a pixel is flagged: its partial volume is estimated to about 30 %."""
 _BELIEVED = 5.0
-"""Sigmas from which on a probe or a stray fraction is believed that all pixels together show."""
-_SMALL_GAP = 0.1
-"""Error of the OD up to which partial volume goes with the square of the gradient."""
+"""Sigmas from which on a stray fraction is believed that all pixels together show."""
 
 
 def flags(
@@ -39,7 +37,7 @@ def flags(
     background: str | Sequence[str] | None = None,
     saturated: Any = None,
     od_limit: Any = None,
-    probe_px: float | None = None,
+    probe_px: float = 0.5,
     partial_volume_tolerance: float = 0.02,
     saturation_tolerance: float = 0.05,
     false_discovery_rate: float = 0.01,
@@ -58,9 +56,9 @@ def flags(
     od_limit : float or DataArray (energy,), optional
         Largest OD to trust, such as ``optical_density_max`` of :func:`normalize`: a pixel whose *fitted* OD goes beyond
         is ``thick``. Stays right where the stack was aligned after normalization.
-    probe_px : float, optional
-        Standard deviation of the probe, half a pixel or so, pixel included. Default: estimated from the residuals,
-        or 0.5 where they do not show it.
+    probe_px : float
+        Standard deviation of what a pixel sees, in pixels: that of the probe (0.42 times its full width at half
+        maximum) and of the pixel itself (0.29) added in squares. 0.5 is a probe as wide as a pixel.
     partial_volume_tolerance, saturation_tolerance : float
         Error in optical density at any energy from which on a pixel is flagged.
     false_discovery_rate : float
@@ -88,8 +86,9 @@ def flags(
     .. math:: \\delta(E) = -\\tfrac12 s^2\\, |\\nabla \\mathrm{OD}(E)|^2, \\quad s^2 = 1.5\\, b^2
 
     for a probe of standard deviation b. The gradient is that of the fitted OD, its square the mean of those to both
-    neighbors along each axis. The known shape of delta over energy is looked for in all residuals together (where delta
-    is below 0.1), which gives s^2 from the data itself.
+    neighbors along each axis, less the noise of the fit. The factor 1.5 is what neighboring pixels, themselves blurred,
+    do not show of the gradient (simulated particles, seeds from 3000 on). The estimate is good to about 30 %; a pixel
+    is flagged from three quarters of the tolerance on.
 
     **Thick.** Beyond ``od_limit`` or ``saturated``, where given. Otherwise (and beside it in ``flattening``) from the
     line shape: light that the sample does not absorb (higher orders, stray light, a share f of I0) flattens strong
@@ -105,8 +104,8 @@ def flags(
 
     **Noise.** The variance is taken to be ``noise_scale``^2 times that of sigma (interpolation on alignment makes it
     smaller), and ``jitter_px``^2 times the squared difference of the fitted OD to the neighbors (images that do not lie
-    exactly on each other). Both from medians of the pixels with sample: what *all* pixels have, such as a reference that
-    is off everywhere, is no flag but a note.
+    exactly on each other). Both from medians of the pixels with sample: what *all* pixels have, such as a reference
+    that is off everywhere, is no flag but a note.
 
     Memory: maps of the field, and a block of pixels with all energies; the stack is read twice. Not lazy.
 
@@ -130,16 +129,15 @@ def flags(
     _check(partial_volume_tolerance, saturation_tolerance, false_discovery_rate, probe_px)
     stack = as_stack(optical_density, where=where, name="optical_density")
     spectra = match_energies(references, stack if "energy" in stack.coords else np.arange(stack.sizes["energy"]))
-    setup = with_noise(_setup(stack, spectra, unmixed, sigma, background, where))
+    setup = with_noise(_setup(stack, spectra, unmixed, sigma, background, where), known=sigma is not None)
     found = first_pass(setup)
     notes: list[str] = []
     if setup.scale > 1.5 and sigma is not None:
         notes.append(
             f"Half of the pixels with sample fit worse than a reduced chi-square of {setup.scale:.2g}: references, "
-            "energies, I0 or alignment are off everywhere, or sigma is too small. Only what stands out from that is flagged."
+            "energies, I0 or alignment are off everywhere, or sigma is too small. Flagged is what stands out from that."
         )
-    spread = _probe(found, probe_px, notes)
-    partial = spread * found.steepness
+    partial = SHARPER * probe_px**2 * found.steepness
     flattening, stray, stray_sigma = _flattening(found, partial, partial_volume_tolerance, notes)
     thick = _thick(setup, saturated, od_limit, flattening > saturation_tolerance, where)
     missing, structure, spectrum = _missing(setup, found, false_discovery_rate)
@@ -171,7 +169,7 @@ def flags(
         "false_discovery_rate": false_discovery_rate,
     }
     made.attrs = {
-        "probe_px": float(np.sqrt(spread / SHARPER)),
+        "probe_px": float(probe_px),
         "stray_fraction": stray,
         "stray_fraction_sigma": stray_sigma,
         "noise_scale": float(np.sqrt(setup.scale)),
@@ -183,13 +181,13 @@ def flags(
     return made.assign_coords(energy=("energy", setup.energies, ENERGY_ATTRS))
 
 
-def _check(partial: float, saturation: float, rate: float, probe_px: float | None) -> None:
+def _check(partial: float, saturation: float, rate: float, probe_px: float) -> None:
     if not (partial > 0 and saturation > 0 and 0 < rate < 1):
         raise InputError(
             "flags: tolerances must be positive errors of the OD and false_discovery_rate between 0 and 1, got "
             f"{partial!r}, {saturation!r} and {rate!r}. Leave them out to take the defaults."
         )
-    if probe_px is not None and not (np.isfinite(probe_px) and probe_px >= 0):
+    if not (np.isfinite(probe_px) and probe_px >= 0):
         raise InputError(f"flags: probe_px must be zero or more pixels, got {probe_px!r}. Use 0.5, for example.")
 
 
@@ -226,23 +224,6 @@ def _setup(
         terms=list(terms),
         energies=energies,
     )
-
-
-def _probe(found: Pass, probe_px: float | None, notes: list[str]) -> float:
-    """Square of the standard deviation of the probe, as differences of pixels show it."""
-    if probe_px is not None:
-        return SHARPER * probe_px**2
-    spread = SHARPER * 0.5**2
-    for _ in range(3):
-        use = found.clean() & (spread * found.steepness < _SMALL_GAP)
-        square, seen = float(found.gap_square[use].sum()), float(found.gap_found[use].sum())
-        if not (square > 0 and seen > _BELIEVED * np.sqrt(square)):
-            break
-        spread = seen / square
-    else:
-        return spread
-    notes.append("The residuals do not show how wide the probe is: taken to be 0.5 px. Pass probe_px to set it.")
-    return SHARPER * 0.5**2
 
 
 def _flattening(found: Pass, partial: Floats, tolerance: float, notes: list[str]) -> tuple[Floats, float, float]:

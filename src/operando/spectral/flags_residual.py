@@ -45,8 +45,8 @@ class Pass:
 
     ``square`` and ``freedom``: chi-square of what nothing known explains. ``unrest``: mean over energies of the squared
     difference to the neighbors over the variance. ``steepness``: half that squared difference at the worst energy.
-    ``gap_*`` and ``flat_*``: scalar products of the pattern of partial volume and of flattening (for a flattening of 1
-    at the strongest energy) with itself and the residual, over sigma.
+    ``flat_square`` and ``flat_found``: scalar products, over sigma, of the pattern of flattening (1 at the strongest
+    energy) with itself and with what the residual lacks; all else that is known is projected out.
     """
 
     valid: NDArray[np.bool_]
@@ -56,8 +56,6 @@ class Pass:
     unrest: Floats
     steepness: Floats
     highest: Floats
-    gap_square: Floats
-    gap_found: Floats
     flat_square: Floats
     flat_found: Floats
 
@@ -86,7 +84,7 @@ class _Block:
     count: NDArray[np.int64]
 
 
-def with_noise(setup: Setup) -> Setup:
+def with_noise(setup: Setup, *, known: bool) -> Setup:
     """The noise that the residuals show: ``scale`` and ``jitter``, from pixels with sample.
 
     From the medians of chi-square in eight groups of pixels of like ``unrest``: a few pixels with a phase more do not
@@ -96,6 +94,11 @@ def with_noise(setup: Setup) -> Setup:
     from scipy.stats import chi2
 
     found = first_pass(setup, most=_SAMPLED)
+    if not known:
+        any_noise = found.square[found.valid] / np.maximum(found.freedom[found.valid], 1)
+        scale = float(np.median(any_noise)) if any_noise.size else 0.0
+        setup = replace(setup, scale=scale if scale > 0 else 1.0)
+        found = first_pass(setup, most=_SAMPLED)
     use = found.valid & found.sample & (found.freedom > 0)
     if use.sum() < 20:
         return setup
@@ -106,12 +109,13 @@ def with_noise(setup: Setup) -> Setup:
     weight = 1.0 / np.maximum(middle[:, 2:], 1e-300)
     scale, jitter = nnls(middle[:, :2] * weight, (middle[:, 2:] * weight)[:, 0])[0]
     if not scale > 0:
-        scale, jitter = np.median(reduced), 0.0
-    return replace(setup, scale=float(scale) or 1.0, jitter=float(jitter))
+        scale, jitter = float(np.median(reduced)) or 1.0, 0.0
+    # Both are in units of the noise assumed so far.
+    return replace(setup, scale=setup.scale * float(scale), jitter=setup.scale * float(jitter))
 
 
 def first_pass(setup: Setup, *, most: int | None = None) -> Pass:
-    """Collect what :class:`Pass` holds, reading the stack once; of a random choice of pixels where ``most`` is given."""
+    """Collect what :class:`Pass` holds, reading the stack once: of all pixels, or of about ``most`` drawn at random."""
     from scipy.stats import chi2
 
     size = int(np.prod(setup.stack.shape[1:]))
@@ -129,12 +133,11 @@ def first_pass(setup: Setup, *, most: int | None = None) -> Pass:
         )
         cross = block.gram[:, m:, :m]
         own = block.gram[:, m:, m:] - cross @ solved[:, :, :2]
-        # Both make the OD too low.
+        # Flattening makes the OD too low.
         pull = (cross @ solved[:, :, 2:])[:, :, 0] - block.seen[:, m:]
-        for first, second, name in ((0, 1, "gap"), (1, 0, "flat")):
-            shared = own[:, first, second] / np.where(own[:, second, second] > 0, own[:, second, second], 1.0)
-            maps[f"{name}_square"][at] = np.maximum(own[:, first, first] - shared * own[:, first, second], 0.0)
-            maps[f"{name}_found"][at] = pull[:, first] - shared * pull[:, second]
+        shared = own[:, 0, 1] / np.where(own[:, 0, 0] > 0, own[:, 0, 0], 1.0)
+        maps["flat_square"][at] = np.maximum(own[:, 1, 1] - shared * own[:, 0, 1], 0.0)
+        maps["flat_found"][at] = pull[:, 1] - shared * pull[:, 0]
         rest = _without(block, block.residual)
         maps["square"][at] = np.einsum("pe,pe->p", rest, rest)
         empty = (block.columns[:, :, m:] == 0).all(axis=1).sum(axis=1)

@@ -83,7 +83,7 @@ def match_spectra(
     'explained within 1 % by Fe2 0.60 + Fe3 0.40'
     >>> other = xr.DataArray([0.0, 1.0, 1.0, 3.0], dims="energy", coords={"energy": energy}, name="other")
     >>> match_spectra(other, references)["verdict"][0]
-    'no reference explains it (R-factor 0.51, residual peaks at 712 eV)'
+    'no reference explains it (R-factor 0.51, residual peaks at 712 eV; nearest: Fe2 0.50 + Fe3 0.50)'
     """
     from scipy.stats import chi2
 
@@ -221,7 +221,8 @@ def _row(
     verdict = (
         f"explained within {within} by {mixture}"
         if fit["explained"]
-        else f"no reference explains it (R-factor {r_factor:.2g}, residual peaks at {energy[peak]:.6g} eV)"
+        else f"no reference explains it (R-factor {r_factor:.2g}, residual peaks at {energy[peak]:.6g} eV; "
+        f"nearest: {mixture or 'none'})"
     )
     return {
         "spectrum": name,

@@ -14,6 +14,8 @@ from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev
 
 BLOCK_BYTES = 1 << 26
 """Size of a block of pixels in float64; what a pass over a stack larger than memory holds."""
+CACHED_BYTES = 1 << 22
+"""The same for a stack in memory, where small blocks cost nothing and stay in the cache."""
 
 
 def as_spectra(stack: Any, *, where: str) -> xr.DataArray:
@@ -52,7 +54,7 @@ def as_mask(mask: Any, stack: xr.DataArray, *, where: str) -> np.ndarray:
 
 
 def pixel_blocks(
-    stack: xr.DataArray, use: np.ndarray, *, block_bytes: int = BLOCK_BYTES
+    stack: xr.DataArray, use: np.ndarray, *, block_bytes: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pixels of a stack, block by block, so that memory is bounded by the block.
 
@@ -62,14 +64,15 @@ def pixel_blocks(
         As :func:`as_spectra` gives it.
     use : bool array
         As :func:`as_mask` gives it.
-    block_bytes : int
-        Largest size of a block in float64.
+    block_bytes : int, optional
+        Largest size of a block in float64; default 64 MiB of a lazy stack, 4 MiB of one in memory.
 
     Yields
     ------
     position : int array (pixels,)
         Flat positions of the pixels in an image.
     values : float64 array (pixels, energy)
+        Each column contiguous. Not to be written to.
 
     Notes
     -----
@@ -81,12 +84,13 @@ def pixel_blocks(
 
 
 def blocks_of(
-    stacks: Sequence[xr.DataArray], use: np.ndarray, *, block_bytes: int = BLOCK_BYTES
+    stacks: Sequence[xr.DataArray], use: np.ndarray, *, block_bytes: int | None = None
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Same pixels of several arrays of one shape, as :func:`pixel_blocks` does for one, in the chunks of the first."""
     shape, energies = stacks[0].shape[1:], stacks[0].sizes["energy"]
-    room = max(1, block_bytes // (8 * max(1, energies)))
     chunks = stacks[0].chunks
+    size = block_bytes or (CACHED_BYTES if chunks is None else BLOCK_BYTES)
+    room = max(1, size // (8 * max(1, energies)))
     block = [max(sizes) for sizes in chunks[1:]] if chunks is not None else list(shape)
     for axis in range(len(block)):
         while block[axis] > 1 and int(np.prod(block)) > room:
@@ -101,7 +105,24 @@ def blocks_of(
 
 def _rows(stack: xr.DataArray, core: tuple[slice, ...], wanted: np.ndarray) -> np.ndarray:
     values = np.asarray(stack.data[(slice(None), *core)])
-    return np.ascontiguousarray(values.reshape(len(values), -1)[:, wanted].T, dtype=np.float64)
+    values = values.reshape(len(values), -1)
+    if not wanted.all():
+        values = values[:, wanted]
+    # Energies stay the slow axis: products of energies need no transposed copy.
+    return np.asarray(values, dtype=np.float64).T
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether there is no gap, by one sum: an infinity or NaN anywhere makes it one."""
+    return bool(np.isfinite(values.sum()))
+
+
+def whole_pixels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows without a gap, and which energies (energy,) no pixel has."""
+    if all_finite(values):
+        return values, np.zeros(values.shape[1], dtype=bool)
+    finite = np.isfinite(values)
+    return values[finite.all(axis=1)], ~finite.any(axis=0)
 
 
 def sample_pixels(

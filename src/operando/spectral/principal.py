@@ -9,7 +9,15 @@ import xarray as xr
 
 from operando.core import provenance
 from operando.core.errors import InputError, nearest
-from operando.spectral.pixels import as_mask, as_spectra, no_whole_pixel, pixel_blocks, sample_pixels
+from operando.spectral.pixels import (
+    all_finite,
+    as_mask,
+    as_spectra,
+    no_whole_pixel,
+    pixel_blocks,
+    sample_pixels,
+    whole_pixels,
+)
 
 METHODS = ("covariance", "svd", "randomized")
 
@@ -134,10 +142,8 @@ class Moments:
         first, second, pixels = np.zeros(energies), np.zeros((energies, energies)), 0
         empty: np.ndarray | None = None
         for _, values in pixel_blocks(data, use):
-            finite = np.isfinite(values)
-            missing = ~finite.any(axis=0)
+            values, missing = whole_pixels(values)
             empty = missing if empty is None else empty & missing
-            values = values[finite.all(axis=1)]
             first += values.sum(axis=0)
             second += values.T @ values
             pixels += len(values)
@@ -150,9 +156,8 @@ def _mean(data: xr.DataArray, use: np.ndarray, *, where: str) -> tuple[int, np.n
     total, square, pixels = np.zeros(data.sizes["energy"]), 0.0, 0
     empty: np.ndarray | None = None
     for _, values in pixel_blocks(data, use):
-        finite = np.isfinite(values)
-        empty = ~finite.any(axis=0) & (True if empty is None else empty)
-        values = values[finite.all(axis=1)]
+        values, missing = whole_pixels(values)
+        empty = missing if empty is None else empty & missing
         total += values.sum(axis=0)
         square += float(np.einsum("ij,ij->", values, values))
         pixels += len(values)
@@ -196,7 +201,7 @@ def _randomized(
 def _times(data: xr.DataArray, use: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, int]:
     total, pixels = np.zeros(basis.shape), 0
     for _, values in pixel_blocks(data, use):
-        values = values[np.isfinite(values).all(axis=1)] - mean
+        values = whole_pixels(values)[0] - mean
         total += values.T @ (values @ basis)
         pixels += len(values)
     return total, pixels
@@ -205,6 +210,8 @@ def _times(data: xr.DataArray, use: np.ndarray, mean: np.ndarray, basis: np.ndar
 def scores_of(values: np.ndarray, spectra: np.ndarray) -> np.ndarray:
     """Least-squares scores of pixels (pixels, energy) on orthonormal spectra (component, energy), NaN-aware."""
     count, energies = spectra.shape
+    if all_finite(values):
+        return values @ spectra.T
     finite = np.isfinite(values)
     out = np.where(finite, values, 0.0) @ spectra.T
     partial = np.flatnonzero(~finite.all(axis=1))

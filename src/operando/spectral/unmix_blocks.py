@@ -112,6 +112,8 @@ def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
     else:
         project(data, first, stop, problem.operator, target, squares)
         coefficients[:] = np.nan
+    missing = np.flatnonzero(~np.isfinite(squares))
+    target[:, missing], squares[missing] = np.nan, np.nan
     left = np.flatnonzero(np.isnan(coefficients[0]) & np.isfinite(squares))
     if left.size:
         some = np.ascontiguousarray(target[:, left].T)
@@ -213,19 +215,19 @@ def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
 def _errors(fit: Fit, weights: Floats, unconstrained: Floats, covariance: Floats, scale: Floats, out: Floats) -> None:
     assert fit.level is not None
     fine = np.flatnonzero(np.isfinite(weights[0]) & np.isfinite(scale))
-    # Errors scale with the noise: in units of it, the covariance is the same for all pixels that share a factor.
-    unit = np.sqrt(scale[fine])[:, None]
-    safe = np.where(unit > 0, unit, 1.0)
-    found = np.ascontiguousarray(weights[:, fine].T)
-    sigma, low, high = weight_errors(
-        found / safe,
-        unconstrained[fine] / safe,
-        covariance if covariance.ndim == 2 else covariance[fine],
-        sum_to_one=fit.problem.sum_to_one,
-        level=fit.level,
-    )
-    sigma = sigma * unit
-    low, high = np.where(unit > 0, low * unit, found), np.where(unit > 0, high * unit, found)
+    found, free = np.ascontiguousarray(weights[:, fine].T), unconstrained[fine]
+    own = covariance if covariance.ndim == 2 else covariance[fine]
+    sum_to_one = fit.problem.sum_to_one
+    if covariance.ndim == 2 and not sum_to_one:
+        # Errors scale with the noise: in units of it, the covariance is the same for all these pixels.
+        unit = np.sqrt(np.where(scale[fine] > 0, scale[fine], 1.0))[:, None]
+        sigma, low, high = weight_errors(found / unit, free / unit, own, level=fit.level)
+        sigma, low, high = sigma * unit, np.minimum(low * unit, found), np.maximum(high * unit, found)
+        exact = scale[fine] == 0
+        sigma[exact], low[exact], high[exact] = 0.0, found[exact], found[exact]
+    else:
+        own = own * scale[fine][:, None, None]
+        sigma, low, high = weight_errors(found, free, own, sum_to_one=sum_to_one, level=fit.level)
     dependent = fit.problem.dependent
     sigma[:, dependent], low[:, dependent], high[:, dependent] = np.inf, 0.0, np.inf
     for name, values in (("weight_sigma", sigma), ("weight_low", low), ("weight_high", high)):

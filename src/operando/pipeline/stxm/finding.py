@@ -46,7 +46,8 @@ def _noise(task: Task, density: xr.DataArray) -> tuple[dict[str, Any], Any]:
     sigma = read_image(task, "sigma.zarr")
     known = spectral.scree(density, sigma=sigma)
     factor = float(known["noise_factor"])
-    # Where noise is not what counted photons give, a rule that rests on it cannot be used.
-    if 1 / _FAR < factor < _FAR:
+    # Where noise is not what counted photons give, or neighbors share it since the images were moved, a rule that rests
+    # on it cannot be used.
+    if 1 / _FAR < factor < _FAR and not task.parameters["resampled"]:
         by = {"method": "marchenko-pastur", "number": int(known["number"])}
     return {"by": by, "noise_factor": factor}, sigma.mean(["y", "x"]).compute()

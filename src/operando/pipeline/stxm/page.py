@@ -29,6 +29,9 @@ _CITATIONS = (
 )
 
 
+_LITHIUM = "Li"  # what is in a label that speaks of lithium; the recipe maps anything that has an x
+
+
 def make_report(task: Task) -> None:
     """Lay out figures, tables and methods."""
     with task.writing("figures") as folder:
@@ -84,7 +87,8 @@ def _found(shown: Shown) -> report.Section:
 def _of_the_field(shown: Shown) -> pd.DataFrame:
     """What the field holds, called as the recipe calls it."""
     rows = shown.rows("field", "lithiation", "state_of_charge")
-    return rows.replace({"quantity": {"lithiation": shown.settings.lithiation.label}})
+    label = shown.settings.lithiation.label
+    return rows if _LITHIUM in label else rows.replace({"quantity": {"lithiation": label}})
 
 
 def _lithium(shown: Shown) -> report.Section | None:
@@ -111,7 +115,7 @@ def _lithium(shown: Shown) -> report.Section | None:
         label=label,
         figure=shown.book.figure,
     )
-    return section if "Li" in label else replace(section, title=label)
+    return section if _LITHIUM in label else replace(section, title=label)
 
 
 def _fit(shown: Shown) -> report.Section:

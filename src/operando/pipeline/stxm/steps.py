@@ -86,6 +86,7 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
                 **spectra,
                 **unmix,
                 "decompose": settings.decompose.model_dump(),
+                "resampled": bool(moved),
                 "seed": derived_seed(settings.seed, "cluster"),
             },
             access="block",
