@@ -28,6 +28,8 @@ import xarray as xr
 
 from operando import io, samples, spectral
 
+COLUMNS = ("d-optimal", "greedy", "a-optimal", "lithiation", "d-optimal+", "a-optimal+", "expert", "even", "all")
+"""Ways to choose; + allows for an energy scale that is off by 0.05 eV (standard deviation)."""
 KINDS = ("core-shell", "wavefront", "mosaic")
 THICK_ENOUGH = 0.2
 """Pixels count from that share of the largest thickness up, and for x from that share of hosts: below, it is the ratio
@@ -35,7 +37,8 @@ of two small numbers."""
 
 
 def choose(how: str, references: xr.DataArray, k: int, stoichiometry: Any, photons: Any, draw: int = 0) -> np.ndarray:
-    noise = {"photons": photons}
+    noise = {"photons": photons, "energy_error": 0.05 if how.endswith("+") else 0.0}
+    how = how.rstrip("+")
     if how in ("d-optimal", "a-optimal", "lithiation"):
         chosen = spectral.select_energies(references, k, criterion=how, stoichiometry=stoichiometry, **noise)
     elif how == "greedy":
@@ -101,7 +104,7 @@ def table(
     draws: int,
 ) -> pd.DataFrame:
     rows = []
-    ways = ("d-optimal", "greedy", "a-optimal", "lithiation", "expert", "even")
+    ways = [name for name in COLUMNS if name != "all"]
     for k in [*ks, references.sizes["energy"]]:
         whole = k == references.sizes["energy"]
         for how in ("all",) if whole else (*ways, "random"):
@@ -116,13 +119,12 @@ def table(
 def show(found: pd.DataFrame, title: str) -> None:
     print(f"\n{title}")
     fixed = found[found.choice != "random"].pivot_table(index="k", columns="choice", values=["weight", "x"])
-    order = ("d-optimal", "greedy", "a-optimal", "lithiation", "expert", "even", "all")
     drawn = found[found.choice == "random"].groupby("k")[["weight", "x"]].agg(["mean", "min", "max"])
     for quantity, label in (("weight", "RMSE of weights / mean thickness"), ("x", "RMSE of the lithiation x")):
         print(f"  {label}")
-        print("      k " + "".join(f"{name:>11}" for name in order) + "   random mean (best - worst)")
+        print("      k " + "".join(f"{name:>11}" for name in COLUMNS) + "   random mean (best - worst)")
         for k in fixed.index:
-            cells = "".join(f"{fixed[quantity].loc[k].get(name, np.nan):11.4f}" for name in order)
+            cells = "".join(f"{fixed[quantity].loc[k].get(name, np.nan):11.4f}" for name in COLUMNS)
             tail = ""
             if k in drawn.index:
                 mean, low, high = drawn.loc[k, quantity]

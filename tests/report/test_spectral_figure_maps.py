@@ -288,3 +288,25 @@ def test_spellings_of_energies_and_formulas():
     assert spectral_style.formula_text("Li_xNi0.8Co0.2O2") == "LiₓNi0.8Co0.2O₂"
     stack = xr.DataArray(np.zeros((3, 1)), dims=("component", "energy"))
     assert spectral_style.component_names(stack) == ["component 0", "component 1", "component 2"]
+
+
+def test_the_overview_of_a_real_stack_shows_both_maxima_of_its_iron_edge(data_folder):
+    folder = data_folder / "als-stxm-fe2p" / "71214078_FigS4"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "71214078_aligned.h5") as file:
+        counts, energy, i0 = file["counts"][:, 20:60, :50], file["energy_eV"][:], file["i0"][:, 1]
+    density = labeled_image(
+        np.log(i0[:, None, None] / counts), dims=("energy", "y", "x"), voxel_size_um=0.08, coords={"energy": energy}
+    )
+    spectra = np.stack([np.loadtxt(folder / name)[:, 1] for name in ("reduced.r", "oxidized.r")])
+    known = xr.DataArray(
+        spectra, dims=("component", "energy"), coords={"component": ["reduced", "oxidized"], "energy": energy}
+    )
+    figure = spectral_overview(density, known, density.max("energy"))
+    shown = [float(ax.get_title().removesuffix(" eV")) for ax in _images(figure)[:5]]
+    # Maxima of the two spectra at the L3 edge, as their authors give them, to one image (0.202 eV).
+    assert min(abs(at - 708.25) for at in shown) < 0.21
+    assert min(abs(at - 709.67) for at in shown) < 0.21
+    assert rgb_array(figure, dpi=50).std() > 1

@@ -49,7 +49,7 @@ def lines(about: dict[str, Any]) -> Iterator[str]:
             t = about["t"]
             yield f"  time     {t['n']} scans from {t['first']:.6g} to {t['last']:.6g} {t['units']}"
         for name, axis in about["coords"].items():
-            yield f"  axis     {name} [{axis['units']}] along {', '.join(axis['dims']) or 'nothing'}"
+            yield f"  axis     {_axis(name, axis)}"
         if about["chunks"]:
             yield f"  chunks   {' x '.join(map(str, about['chunks']))}"
         if about["phases"]:
@@ -61,3 +61,15 @@ def lines(about: dict[str, Any]) -> Iterator[str]:
             yield f"    {item['path']}  {tuple(item['shape'])} {item['dtype']}{role}"
     for sentence in about["missing"]:
         yield f"  missing  {sentence}"
+
+
+def _axis(name: str, axis: dict[str, Any]) -> str:
+    """One coordinate: what it runs along and from where to where, as far as numbers say it."""
+    unit = "" if axis["units"] == "1" else f" {axis['units']}"
+    first, last = axis.get("first"), axis.get("last")
+    if not axis["dims"]:
+        return f"{name} {first}{unit}" if not isinstance(first, float) else f"{name} {first:.8g}{unit}"
+    along = f"{name} along {', '.join(axis['dims'])}"
+    if not isinstance(first, float) or not isinstance(last, float):
+        return f"{along}, in{unit}" if unit else along
+    return f"{along} from {first:.8g} to {last:.8g}{unit}"

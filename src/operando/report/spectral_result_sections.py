@@ -206,7 +206,9 @@ def section_doubt(
         common = flags.get("missing_spectrum")
         if common is not None and float(np.abs(common).max()) > 0:
             caption = "What the pixels without a reference have in common beyond the fit."
-            spectrum = common.rename("residual in common").assign_attrs(long_name="Residual in common", units="1")
+            spectrum = common.rename("residual in common").assign_attrs(
+                long_name="Residual in common, largest 1", units="1"
+            )
             items.append(
                 described(
                     figure("missing-spectrum", reference_spectra(spectrum, simulated=simulated), caption), caption

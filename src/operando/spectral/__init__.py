@@ -1,7 +1,6 @@
 """From images over photon energy to maps of phases and lithiation: normalize, align, decompose, unmix."""
 
 from operando.spectral.align import align, apply_shifts
-from operando.spectral.align import align, apply_shifts
 from operando.spectral.ambiguity import ambiguity
 from operando.spectral.clusters import cluster
 from operando.spectral.collinearity import collinearity
@@ -18,6 +17,7 @@ from operando.spectral.energy_offset import energy_offset, shift_energy
 from operando.spectral.energy_selection import select_energies
 from operando.spectral.factorization import nmf
 from operando.spectral.flags import flags
+from operando.spectral.flags_partial_volume import partial_volume
 from operando.spectral.identify import match_spectra
 from operando.spectral.incident import i0_from_flats, i0_from_percentile, i0_from_region, i0_from_spectrum
 from operando.spectral.intervals import bounded_interval, weight_errors
@@ -38,9 +38,7 @@ from operando.spectral.unmix_noise import PoissonNoise
 __all__ = [
     "PoissonNoise",
     "align",
-    "align",
     "ambiguity",
-    "apply_shifts",
     "apply_shifts",
     "bounded_interval",
     "cluster",
@@ -72,6 +70,7 @@ __all__ = [
     "normalize_edge_step",
     "number_of_components",
     "optical_density",
+    "partial_volume",
     "particle_table",
     "particles",
     "phase_boundary_length",

@@ -99,12 +99,14 @@ def error_against_k(
     composition: Any = None,
     background: str | Sequence[str] | None = None,
     sigma: Any = None,
+    energy_error: float = 0.0,
 ) -> pd.DataFrame:
     """Predicted errors against the number of energies at one total dose, for several ways to choose them.
 
     Parameters
     ----------
-    references, stoichiometry, criterion, candidates, photons, thickness, composition, background, sigma
+    references, stoichiometry, criterion, candidates, photons, thickness, composition, background, sigma,
+    energy_error
         As in :func:`select_energies`.
     ks : numbers of energies
         Those that no choice can serve (fewer than unknowns) are left out.
@@ -154,6 +156,7 @@ def error_against_k(
         composition=composition,
         background=background,
         sigma=sigma,
+        energy_error=energy_error,
         where=where,
     )
     ascending = np.argsort(problem.energy)

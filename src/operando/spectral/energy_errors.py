@@ -15,10 +15,11 @@ from operando.spectral.unmix_problem import background_terms, term_values
 
 
 class Design:
-    """Information that each candidate energy would give on the weights, per mixture.
+    """What each candidate energy would tell about the weights, per mixture.
 
-    ``information`` (mixture, energy, column, column) at the full dose, scaled to columns of unit size;
-    ``gradient`` (mixture, column) of the lithiation, or None.
+    ``information`` (mixture, energy, column, column) at the full dose, of columns scaled to unit size; ``tilt`` (mixture,
+    energy, column), by how much an error of the energy scale of one standard deviation moves the right-hand
+    side; ``gradient`` (mixture, column) of the lithiation, or None.
     """
 
     def __init__(
@@ -26,49 +27,57 @@ class Design:
         names: list[str],
         energy: np.ndarray,
         information: np.ndarray,
+        tilt: np.ndarray,
         scale: np.ndarray,
         gradient: np.ndarray | None,
         thickness: float,
     ) -> None:
         self.names, self.energy, self.thickness = names, energy, thickness
-        self.information, self.scale, self.gradient = information, scale, gradient
+        self.information, self.tilt, self.scale, self.gradient = information, tilt, scale, gradient
         self.references, self.columns = len(names), information.shape[-1]
 
     def value(self, chosen: Sequence[int], criterion: str) -> float:
         """What the choice costs; infinite where it does not determine the weights."""
-        matrix = self.information[:, list(chosen)].sum(axis=1)[:, None] / len(chosen)
-        return float(self._cost(matrix, criterion)[0])
+        at, k = list(chosen), len(chosen)
+        matrix, tilt = self.information[:, at].sum(axis=1) / k, self.tilt[:, at].sum(axis=1) / k
+        return float(self._cost(matrix[:, None], tilt[:, None], criterion)[0])
 
     def values_with_each(self, chosen: Sequence[int], criterion: str, *, prior: float = 0.0) -> np.ndarray:
         """What the choice costs with each candidate added to it (candidate,)."""
-        base = self.information[:, list(chosen)].sum(axis=1)
-        matrix = (base[:, None] + self.information) / (len(chosen) + 1)
+        at, k = list(chosen), len(chosen) + 1
+        matrix = (self.information[:, at].sum(axis=1)[:, None] + self.information) / k
+        tilt = (self.tilt[:, at].sum(axis=1)[:, None] + self.tilt) / k
         if prior:
             size = self.information.sum(axis=1).trace(axis1=-2, axis2=-1)[:, None, None, None]
             matrix = matrix + prior * size * np.eye(self.columns)
-        return self._cost(matrix, criterion)
+        return self._cost(matrix, tilt, criterion)
 
     def covariance(self, chosen: Sequence[int]) -> np.ndarray:
-        """Covariance of the weights (mixture, component, component), in their own units."""
-        matrix = self.information[:, list(chosen)].sum(axis=1) / len(chosen)
-        inverse, good = _inverse(matrix)
-        inverse[~good] = np.inf
-        inverse = inverse / (self.scale[:, None] * self.scale[None])
-        return inverse[:, : self.references, : self.references]
+        """Mean square errors of the weights (mixture, component, component), in their own units."""
+        at, k = list(chosen), len(chosen)
+        error, good = self._error(self.information[:, at].sum(axis=1) / k, self.tilt[:, at].sum(axis=1) / k)
+        error[~good] = np.inf
+        size = self.scale[: self.references]
+        return np.asarray(error / (size[:, None] * size[None]))
 
-    def _cost(self, matrix: np.ndarray, criterion: str) -> np.ndarray:
+    def _error(self, matrix: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean square errors of the scaled weights, noise and energy scale together, and where they are finite."""
         inverse, good = _inverse(matrix)
-        block = inverse[..., : self.references, : self.references]
+        shift = (inverse @ tilt[..., None])[..., : self.references, :]
+        return inverse[..., : self.references, : self.references] + shift @ np.swapaxes(shift, -1, -2), good
+
+    def _cost(self, matrix: np.ndarray, tilt: np.ndarray, criterion: str) -> np.ndarray:
+        error, good = self._error(matrix, tilt)
+        size = self.scale[: self.references]
         if criterion == "d-optimal":
-            sign, logarithm = np.linalg.slogdet(block)
+            sign, logarithm = np.linalg.slogdet(error)
             cost = np.where(sign > 0, logarithm, np.inf)
         elif criterion == "a-optimal":
-            size = self.scale[: self.references] ** 2
-            cost = (np.diagonal(block, axis1=-2, axis2=-1) / size).sum(axis=-1)
+            cost = (np.diagonal(error, axis1=-2, axis2=-1) / size**2).sum(axis=-1)
         elif self.gradient is not None:
-            slope = self.gradient / self.scale[: self.references]
+            slope = self.gradient / size
             with_host = np.isfinite(slope).all(axis=1)
-            cost = np.einsum("mi,mkij,mj->mk", slope[with_host], block[with_host], slope[with_host])
+            cost = np.einsum("mi,mkij,mj->mk", slope[with_host], error[with_host], slope[with_host])
             good = good[with_host]
         else:
             raise InputError("Design: the lithiation needs the x of each reference. Pass stoichiometry=...")
@@ -93,6 +102,7 @@ def design(
     composition: Any,
     background: str | Sequence[str] | None,
     sigma: Any,
+    energy_error: float,
     where: str,
 ) -> Design:
     """Check and gather what decides on a choice of energies; see :func:`select_energies` for the parameters."""
@@ -123,7 +133,23 @@ def design(
     unit = columns / scale[:, None]
     information = np.einsum("ie,je,me->meij", unit, unit, 1.0 / variance)
     gradient = None if stoichiometry is None else _gradient(stoichiometry, names, mixtures, thick, where=where)
-    return Design(names, energy, information, scale, gradient, thick)
+    density = thick * mixtures @ _change(references, spectra, energy_error, where=where)
+    tilt = np.einsum("je,me->mej", unit, density / variance)
+    return Design(names, energy, information, tilt, scale, gradient, thick)
+
+
+def _change(references: References, spectra: xr.DataArray, energy_error: float, *, where: str) -> np.ndarray:
+    """By how much each reference changes when energies move by ``energy_error`` (component, energy)."""
+    if not (np.isfinite(energy_error) and energy_error >= 0):
+        raise InputError(f"{where}: energy_error is in eV and not negative, got {energy_error!r}.")
+    energy = np.asarray(spectra["energy"].values, dtype=float)
+    if energy_error == 0:
+        return np.zeros(spectra.shape)
+    every = candidate_energies(references, None, where=where)
+    above, below = (np.clip(energy + sign * energy_error, every.min(), every.max()) for sign in (1, -1))
+    difference = match_energies(references, above).values - match_energies(references, below).values
+    span = above - below
+    return np.asarray(difference * np.where(span > 0, energy_error / np.where(span > 0, span, 1.0), 0.0))
 
 
 def candidate_energies(references: References, energies: Any, *, where: str) -> np.ndarray:
@@ -216,12 +242,13 @@ def energy_selection_error(
     composition: Any = None,
     background: str | Sequence[str] | None = None,
     sigma: Any = None,
+    energy_error: float = 0.0,
 ) -> xr.Dataset:
     """Errors of the weights, and of the lithiation, that a choice of energies will give.
 
     Parameters
     ----------
-    references, stoichiometry, photons, thickness, composition, background, sigma
+    references, stoichiometry, photons, thickness, composition, background, sigma, energy_error
         As in :func:`select_energies`. Without ``thickness`` it follows from all energies of the references, so that
         choices are compared on one sample.
     energies : DataArray (energy) or array of eV
@@ -257,6 +284,7 @@ def energy_selection_error(
         composition=composition,
         background=background,
         sigma=sigma,
+        energy_error=energy_error,
         where=where,
     )
     return predicted_errors(problem, range(problem.energy.size))

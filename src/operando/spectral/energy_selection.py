@@ -37,6 +37,7 @@ def select_energies(
     composition: Any = None,
     background: str | Sequence[str] | None = None,
     sigma: Any = None,
+    energy_error: float = 0.0,
 ) -> xr.DataArray:
     """Choose the k photon energies that give the smallest errors of the weights for a total dose.
 
@@ -74,6 +75,9 @@ def select_energies(
     sigma : float or DataArray (energy), optional
         Error of the optical density of one image at the full dose instead of counting statistics: the error of one of
         k images is ``sigma * sqrt(k)``.
+    energy_error : float, eV
+        Standard deviation of the offset between the energies of the stack and those of the references. The default 0
+        trusts them: then energies crowd on steep flanks, where an offset of a fraction of a step spoils the weights.
 
     Returns
     -------
@@ -93,11 +97,13 @@ def select_energies(
     .. math:: \\sigma^2(E) = \\frac{e^{D(E)}}{N / k}, \\qquad M = A^T \\mathrm{diag}(\\sigma^{-2}) A, \\qquad
               \\mathrm{cov}(w) = M^{-1}
 
-    Criteria: log det, trace, or :math:`g^T \\mathrm{cov}(w)\\, g` with :math:`g_j = (x_j - x)/d` the slope of the
-    lithiation, of the block of the weights, averaged over compositions. That is the error of an unconstrained
-    least-squares fit with right weights; non-negativity makes it smaller near zero. An error of I0, drift, and
-    references that are wrong are not in it: they do not fall with the dose, and more energies than the minimum are
-    the only way to see them.
+    An offset :math:`\\delta` of the energy scale shifts the weights by :math:`u\\,\\delta` with
+    :math:`u = M^{-1} A^T \\mathrm{diag}(\\sigma^{-2})\\, \\partial D / \\partial E`, so that their mean square error is
+    :math:`M^{-1} + \\delta^2 u u^T`. Criteria: log det, trace, or :math:`g^T (\\ldots)\\, g` with
+    :math:`g_j = (x_j - x)/d` the slope of the lithiation, of the block of the weights, averaged over compositions. That
+    is the error of an unconstrained least-squares fit with right weights; non-negativity makes it smaller near zero. An
+    error of I0, drift, and references that are wrong are not in it: they do not fall with the dose, and more energies
+    than the minimum are the only way to see them.
 
     ``exchange`` found the best of all combinations on 480 of 480 small random problems (14 candidates, 2 to 5 energies),
     which is no proof for large ones. Ten of 500 candidates for four references take about a second.
@@ -138,6 +144,7 @@ def select_energies(
         composition=composition,
         background=background,
         sigma=sigma,
+        energy_error=energy_error,
         where=where,
     )
     fixed = _positions(problem, include, where=where)
@@ -160,6 +167,7 @@ def select_energies(
         "method": method,
         "photons": np.asarray(photons).tolist(),
         "thickness": problem.thickness,
+        "energy_error": energy_error,
     }
     return xr.DataArray(
         energies,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from operando.core.errors import InputError
 from operando.core.provenance import record
 from operando.spectral.ambiguity import noise_of, weights_of
+from operando.spectral.flags_partial_volume import SHARPER
 from operando.spectral.flags_residual import Pass, Setup, beyond, first_pass, second_pass, with_noise
 from operando.spectral.match import References, match_energies
 from operando.spectral.stacks import ENERGY_ATTRS, as_stack
@@ -20,8 +21,6 @@ from operando.spectral.unmix_problem import background_terms, term_values
 
 Floats = NDArray[np.float64]
 
-SHARPER = 1.5
-"""How much more the OD varies inside a probe than differences of neighboring pixels show (simulated particles)."""
 _SURE = 0.75
 """Share of the tolerance from which on a pixel is flagged: its partial volume is estimated to about 30 %."""
 _BELIEVED = 5.0

@@ -53,8 +53,8 @@ def nonnegative_least_squares(
 
     G = R^T R (Cholesky, free columns first) makes this :math:`\\min |R w - R^{-T} r|`, whose rows for the bounded
     columns no longer contain the free ones. Each pixel is then solved by block principal pivoting: a set of positive
-    weights is proposed, its least-squares solution found, and all weights that break the conditions of Karush, Kuhn and Tucker
-    change sides at once; with the backup rule of Kim and Park this ends at the exact answer. Up to eight bounded
+    weights is proposed, its least-squares solution found, and all weights that break the conditions of Karush, Kuhn and
+    Tucker change sides at once; with the backup rule of Kim and Park this ends at the exact answer. Up to eight bounded
     columns with a shared gram, the solutions of all supports are enumerated first, and a proposal costs two small
     products. Where pivoting does not end, because columns depend on each other, the method of Lawson and Hanson
     does the pixel.

@@ -52,7 +52,7 @@ class _Solved:
 
     ``coefficients`` (m, pixels). ``misfits`` (4, pixels) are sums of squares of residual, data and residual over
     sigma, and the number of energies; ``removed`` is what of the third the fit without bound would not leave.
-    ``unconstrained`` (pixels, n) are the weights without bound and ``covariance`` ([pixels], n, n) is theirs, in
+    ``unconstrained`` (n, pixels) are the weights without bound and ``covariance`` ([pixels], n, n) is theirs, in
     units of sigma.
     """
 
@@ -87,7 +87,7 @@ def solve_block(fit: Fit, data: Floats, sigma: Floats | None, first: int, stop: 
 
 def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
     """Fit with one factor for all pixels; those with a missing energy are left NaN."""
-    from operando.spectral.unmix_compiled import fit_shared, misfit, project
+    from operando.spectral.unmix_compiled import fit_shared, misfit, multiply, project
 
     pixels, m = stop - first, len(problem.triangle)
     target, squares = np.empty((m, pixels)), np.empty(pixels)
@@ -130,50 +130,59 @@ def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
         exact = np.empty((4, again.size))
         misfit(values, values, shared, False, 0, again.size, problem.design, coefficients[:, again], exact)
         misfits[:, again] = exact
-    rows = problem.inverse
-    return _Solved(coefficients, misfits, removed, target.T @ rows.T, rows @ rows.T)
+    unconstrained = np.empty((len(problem.names), pixels))
+    multiply(problem.inverse, target, unconstrained)
+    return _Solved(coefficients, misfits, removed, unconstrained, problem.inverse @ problem.inverse.T)
 
 
 def _weighted(
     problem: Problem, data: Floats, response: Floats, errors: Floats, first: int, stop: int, *, are_sigma: bool
 ) -> _Solved:
     """Fit with a factor of its own for every pixel."""
-    from operando.spectral.unmix_compiled import accumulate, factorize, invert, misfit
+    from operando.spectral.unmix_compiled import misfit, without_bound
+
+    pixels, n = stop - first, len(problem.names)
+    factor, target, solved = _normal_equations(problem, response, errors, first, stop, are_sigma=are_sigma)
+    unconstrained, covariance, removed = np.empty((n, pixels)), np.empty((pixels, n, n)), np.empty(pixels)
+    without_bound(factor, target, solved, unconstrained, covariance, removed)
+    coefficients, misfits = np.ascontiguousarray(solved.T), np.empty((4, pixels))
+    misfit(data, response, errors, are_sigma, first, stop, problem.design, coefficients, misfits)
+    return _Solved(coefficients, misfits, removed, unconstrained, covariance)
+
+
+def _normal_equations(
+    problem: Problem, response: Floats, errors: Floats, first: int, stop: int, *, are_sigma: bool
+) -> tuple[Floats, Floats, Floats]:
+    """Factor, target and coefficients of each pixel."""
+    from operando.spectral.unmix_compiled import accumulate, factorize
 
     pixels, m = stop - first, len(problem.triangle)
     gram, target, factor = np.empty((pixels, m, m)), np.empty((pixels, m)), np.empty((pixels, m, m))
     # The columns of the shared basis are orthogonal: weights of a pixel can hardly make them dependent again.
     accumulate(response, errors, are_sigma, first, stop, problem.basis, gram, target)
     factorize(gram, target, problem.triangle, factor)
-    solved = solve(factor, target, problem.free, sum_to_one=problem.sum_to_one)
-    removed = ((np.einsum("pij,pj->pi", factor, solved) - target) ** 2).sum(axis=1)
-    coefficients = np.ascontiguousarray(solved.T)
-    misfits = np.empty((4, pixels))
-    misfit(data, response, errors, are_sigma, first, stop, problem.design, coefficients, misfits)
-    inverse = gram
-    invert(factor, inverse)
-    rows = inverse[:, problem.free :]
-    covariance = rows @ rows.swapaxes(1, 2)
-    return _Solved(coefficients, misfits, removed, np.einsum("pij,pj->pi", rows, target), covariance)
+    return factor, target, solve(factor, target, problem.free, sum_to_one=problem.sum_to_one)
 
 
 def _counted(fit: Fit, data: Floats) -> _Solved:
     """Fit of counted photons, with sigma from the fit itself."""
+    from operando.spectral.unmix_compiled import multiply, reweigh
+
     assert fit.noise is not None
     net, relative, dark, photons = fit.noise
-    pixels = data.shape[1]
+    problem, pixels = fit.problem, data.shape[1]
     values = np.ascontiguousarray(data, dtype=np.float64)
-    seen = np.isfinite(values)
-    response, precision = values, seen.astype(np.float64)
+    with np.errstate(over="ignore"):
+        measured = np.where(np.isfinite(values), np.exp(-values), -1.0)
+    response, precision = values, (measured >= 0).astype(np.float64)
     for _ in range(_REWEIGHTINGS):
-        solved = _weighted(fit.problem, values, response, precision, 0, pixels, are_sigma=False)
-        fitted = fit.problem.design @ solved.coefficients
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            counts = net[:, None] * np.exp(-fitted)
-            precision = 1.0 / ((counts + dark) / (photons * counts**2) + relative[:, None])
-            response = fitted + 1.0 - np.exp(fitted - values)
-        precision[~seen] = 0.0
-    return _weighted(fit.problem, values, response, precision, 0, pixels, are_sigma=False)
+        solved = _normal_equations(problem, response, precision, 0, pixels, are_sigma=False)[2]
+        fitted = np.empty(values.shape)
+        multiply(problem.design, np.ascontiguousarray(solved.T), fitted)
+        with np.errstate(over="ignore"):
+            reweigh(fitted, np.exp(-fitted), measured, net, relative, dark, photons, precision)
+        response = fitted
+    return _weighted(problem, values, response, precision, 0, pixels, are_sigma=False)
 
 
 def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
@@ -205,7 +214,7 @@ def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
     if problem.sum_to_one:
         unconstrained, covariance = _on_the_sum(unconstrained, covariance)
     if fit.covariance:
-        out[rows["unconstrained"]] = unconstrained.T
+        out[rows["unconstrained"]] = unconstrained
         whole = np.broadcast_to(covariance, (len(scale), n, n)) * scale[:, None, None]
         out[rows["covariance"]] = whole.reshape(len(scale), n * n).T
     if fit.level is not None:
@@ -215,7 +224,7 @@ def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
 def _errors(fit: Fit, weights: Floats, unconstrained: Floats, covariance: Floats, scale: Floats, out: Floats) -> None:
     assert fit.level is not None
     fine = np.flatnonzero(np.isfinite(weights[0]) & np.isfinite(scale))
-    found, free = np.ascontiguousarray(weights[:, fine].T), unconstrained[fine]
+    found, free = np.ascontiguousarray(weights[:, fine].T), np.ascontiguousarray(unconstrained[:, fine].T)
     own = covariance if covariance.ndim == 2 else covariance[fine]
     sum_to_one = fit.problem.sum_to_one
     if covariance.ndim == 2 and not sum_to_one:
@@ -245,5 +254,6 @@ def _on_the_sum(unconstrained: Floats, covariance: Floats) -> tuple[Floats, Floa
     toward = covariance.sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = toward / toward.sum(axis=-1, keepdims=True)
-    moved = unconstrained + share * (1.0 - unconstrained.sum(axis=-1, keepdims=True))
+    missing = 1.0 - unconstrained.sum(axis=0)
+    moved = unconstrained + missing * (share[:, None] if share.ndim == 1 else share.T)
     return moved, covariance - share[..., :, None] * toward[..., None, :]

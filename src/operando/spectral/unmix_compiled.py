@@ -276,22 +276,100 @@ def factorize(gram: np.ndarray, target: np.ndarray, triangle: np.ndarray, factor
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
 def invert(factor: np.ndarray, inverse: np.ndarray) -> None:
-    """Inverse of upper triangular matrices (pixels, m, m); the row and column of a dependent one are zero."""
-    pixels, m, _ = factor.shape
-    for p in range(pixels):
-        r, out = factor[p], inverse[p]
-        out[:] = 0.0
-        for j in range(m):
-            length = 0.0
-            for i in range(j + 1):
-                length += r[i, j] * r[i, j]
-            if not r[j, j] * r[j, j] > DEPENDENT * DEPENDENT * length:
+    """Inverse of an upper triangular matrix (m, m); the row and column of a dependent one are zero."""
+    m = factor.shape[0]
+    inverse[:] = 0.0
+    for j in range(m):
+        length = 0.0
+        for i in range(j + 1):
+            length += factor[i, j] * factor[i, j]
+        if not factor[j, j] * factor[j, j] > DEPENDENT * DEPENDENT * length:
+            continue
+        inverse[j, j] = 1.0 / factor[j, j]
+        for i in range(j - 1, -1, -1):
+            if inverse[i, i] == 0.0:
                 continue
-            out[j, j] = 1.0 / r[j, j]
-            for i in range(j - 1, -1, -1):
-                if out[i, i] == 0.0:
-                    continue
+            total = 0.0
+            for k in range(i + 1, j + 1):
+                total += factor[i, k] * inverse[k, j]
+            inverse[i, j] = -total * inverse[i, i]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def without_bound(
+    factor: np.ndarray,
+    target: np.ndarray,
+    coefficients: np.ndarray,
+    unconstrained: np.ndarray,
+    covariance: np.ndarray,
+    removed: np.ndarray,
+) -> None:
+    """What a fit without bound gives for each pixel, and what of the misfit the bound is to blame for.
+
+    ``factor`` (pixels, m, m), ``target`` and ``coefficients`` (pixels, m) with the free ones first; ``unconstrained``
+    (n, pixels) and ``covariance`` (pixels, n, n) of the other n, ``removed`` (pixels).
+    """
+    pixels, m = target.shape
+    n = unconstrained.shape[0]
+    free = m - n
+    inverse = np.empty((m, m))
+    for p in range(pixels):
+        invert(factor[p], inverse)
+        rest = 0.0
+        for i in range(m):
+            left = target[p, i]
+            for j in range(i, m):
+                left -= factor[p, i, j] * coefficients[p, j]
+            rest += left * left
+        removed[p] = rest
+        for i in range(n):
+            total = 0.0
+            for k in range(i, n):
+                total += inverse[free + i, free + k] * target[p, free + k]
+            unconstrained[i, p] = total
+            for j in range(i, n):
                 total = 0.0
-                for k in range(i + 1, j + 1):
-                    total += r[i, k] * out[k, j]
-                out[i, j] = -total * out[i, i]
+                for k in range(j, n):
+                    total += inverse[free + i, free + k] * inverse[free + j, free + k]
+                covariance[p, i, j] = total
+                covariance[p, j, i] = total
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
+def multiply(matrix: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
+    """``matrix @ columns`` for few rows of many columns; BLAS would start threads of its own in each of ours."""
+    rows, m = matrix.shape
+    size = columns.shape[1]
+    for i in range(rows):
+        row = out[i]
+        row[:] = 0.0
+        for k in range(m):
+            factor, column = matrix[i, k], columns[k]
+            for p in range(size):
+                row[p] += factor * column[p]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")  # type: ignore[misc,untyped-decorator,unused-ignore]
+def reweigh(
+    fitted: np.ndarray,
+    expected: np.ndarray,
+    measured: np.ndarray,
+    net: np.ndarray,
+    relative: np.ndarray,
+    dark: float,
+    photons: float,
+    precision: np.ndarray,
+) -> None:
+    """Precision at the fitted optical density, and the working response, which overwrites ``fitted``.
+
+    ``expected`` and ``measured`` (energy, pixels) are the transmissions of the fit and of the data, the latter negative
+    where it is missing; ``net`` and ``relative`` (energy).
+    """
+    energies, pixels = fitted.shape
+    for e in range(energies):
+        row, fit, data, out = fitted[e], expected[e], measured[e], precision[e]
+        for p in range(pixels):
+            counts = net[e] * fit[p]
+            weight = 1.0 / ((counts + dark) / (photons * counts * counts) + relative[e])
+            out[p] = weight if data[p] >= 0.0 else 0.0
+            row[p] += 1.0 - data[p] / fit[p]

@@ -77,9 +77,9 @@ class Problem:
         """What turns a target into the weights of the references without bound: (n, m)."""
         from operando.spectral.unmix_compiled import invert
 
-        inverse = np.empty((1, *self.triangle.shape))
-        invert(self.triangle[None], inverse)
-        return np.ascontiguousarray(inverse[0, self.free :])
+        inverse = np.empty_like(self.triangle)
+        invert(self.triangle, inverse)
+        return np.ascontiguousarray(inverse[self.free :])
 
     @cached_property
     def dependent(self) -> NDArray[np.bool_]:

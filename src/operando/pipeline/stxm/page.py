@@ -80,6 +80,7 @@ def _found(shown: Shown) -> report.Section:
         label=shown.settings.lithiation.label,
         images=shown.settings.report.images,
         movie=shown.settings.report.movie,
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
 
@@ -109,10 +110,11 @@ def _lithium(shown: Shown) -> report.Section | None:
         profile=rings if len(rings) else None,
         dominant=maps.get("dominant"),
         phases=None if "dominant" not in maps else maps["dominant"].attrs["phases"],
-        boundary=f"{length['value'].iloc[0]:.3g} um" if len(length) else None,
+        boundary=report.quantity_text(float(length["value"].iloc[0]), unit="um") if len(length) else None,
         doubtful=shown.doubtful,
         truth=shown.true_lithiation,
         label=label,
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
     return section if _LITHIUM in label else replace(section, title=label)
@@ -130,6 +132,7 @@ def _fit(shown: Shown) -> report.Section:
         explained=explained["explained_variance"],
         explained_of_mean=explained["explained_variance_of_the_mean_spectrum"],
         level=shown.settings.unmix.level,
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
 
@@ -141,6 +144,7 @@ def _doubt(shown: Shown) -> report.Section:
         ambiguity=shown.unmixed["ambiguity"],
         sample=shown.sample,
         threshold=AMBIGUOUS,
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
 
@@ -151,6 +155,7 @@ def _energies(shown: Shown) -> report.Section:
         shown.references,
         {"optimal": np.array(told["chosen"]), "expert": np.array(told["expert"])},
         errors=shown.table("energy-errors.parquet"),
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
 
@@ -161,12 +166,18 @@ def _structure(shown: Shown) -> report.Section:
         shown.dataset("clusters.zarr"),
         chosen=shown.json("decomposed.json")["components"],
         matches=shown.table("matches.parquet"),
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
 
 
 def _references(shown: Shown) -> report.Section:
-    return report.section_references(shown.references, shown.dataset("collinearity.zarr"), figure=shown.book.figure)
+    return report.section_references(
+        shown.references,
+        shown.dataset("collinearity.zarr"),
+        simulated=shown.settings.inputs.simulated,
+        figure=shown.book.figure,
+    )
 
 
 def _recorded(shown: Shown) -> report.Section:
@@ -179,6 +190,7 @@ def _recorded(shown: Shown) -> report.Section:
         pixel=spacing(shown.density)["x"],
         notes=about["notes"],
         optical_density=shown.density,
+        simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
 
