@@ -8,8 +8,6 @@ from scipy.ndimage import gaussian_filter
 from operando.core.errors import InputError
 from operando.morphometry import porosity_modes
 
-pytest.importorskip("sklearn")
-
 
 def three_kinds(rng, size=24):
     """Tiles of three porosities, mixed without order."""

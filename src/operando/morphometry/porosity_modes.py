@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from operando.core.errors import InputError, require
+from operando.core.errors import InputError
 from operando.morphometry.porosity_sigma import effective_number
 
 _STARTS = 4
@@ -57,8 +57,6 @@ def porosity_modes(
     ------
     InputError
         Where there are too few values or the array has other dims.
-    MissingDependency
-        Where scikit-learn is not installed.
 
     Notes
     -----
@@ -160,7 +158,9 @@ class _Fit:
 
 
 def _fit(sample: np.ndarray, number: int, seed: int) -> _Fit:
-    mixture = require("sklearn.mixture", extra="learn", purpose="porosity_modes").GaussianMixture(
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(
         number, n_init=1 if number == 1 else _STARTS, reg_covar=_FLOOR, random_state=seed, max_iter=300, tol=1e-4
     )
     import warnings

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from operando.core.errors import InputError, require
+from operando.core.errors import InputError
 
 _ROWS = 1 << 16  # samples read at a time
 
@@ -147,8 +147,6 @@ def grow_forest(
     ------
     InputError
         Where there are no samples or a size is not positive.
-    MissingDependency
-        Without scikit-learn.
 
     Notes
     -----
@@ -171,7 +169,8 @@ def grow_forest(
             f"grow_forest: samples, trees and a smallest leaf of at least 1 are needed, got {len(features)} samples, "
             f"{trees} trees and {smallest}. The defaults are 100 and 5."
         )
-    tree_module = require("sklearn.tree", extra="learn", purpose="A forest")
+    from sklearn import tree as tree_module
+
     rng = np.random.default_rng(seed)
     drawn = _draw_groups(classes, groups, trees, rng)
     parts: list[dict[str, np.ndarray]] = []

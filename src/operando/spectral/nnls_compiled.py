@@ -153,6 +153,128 @@ def _solve_support(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def invert(factor: np.ndarray, inverse: np.ndarray) -> None:
+    """Inverse of an upper triangular matrix (m, m); the row and column of a dependent one are zero."""
+    m = factor.shape[0]
+    inverse[:] = 0.0
+    for j in range(m):
+        length = 0.0
+        for i in range(j + 1):
+            length += factor[i, j] * factor[i, j]
+        if not factor[j, j] * factor[j, j] > DEPENDENT * DEPENDENT * length:
+            continue
+        inverse[j, j] = 1.0 / factor[j, j]
+        for i in range(j - 1, -1, -1):
+            if inverse[i, i] == 0.0:
+                continue
+            total = 0.0
+            for k in range(i + 1, j + 1):
+                total += factor[i, k] * inverse[k, j]
+            inverse[i, j] = -total * inverse[i, i]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _propose(
+    factor: np.ndarray,
+    target: np.ndarray,
+    support: np.ndarray,
+    w: np.ndarray,
+    inverse: np.ndarray,
+    covariance: np.ndarray,
+    lower: np.ndarray,
+) -> bool:
+    """Find the support from the weights without bound and their covariance; right but for rounding.
+
+    With the weights Z held at zero, u = C_ZZ^-1 x_Z pulls them there, and the others become x - C_Z u: mostly one or
+    two weights are held, and the systems are as small. False where it does not end, or columns are dependent.
+    """
+    n = factor.shape[1]
+    invert(factor, inverse)
+    for i in range(n):
+        if inverse[i, i] == 0.0:
+            return False
+        support[i] = True
+        for j in range(i, n):
+            total = 0.0
+            for k in range(j, n):
+                total += inverse[i, k] * inverse[j, k]
+            covariance[i, j] = total
+            covariance[j, i] = total
+    held = np.empty(n, np.int64)
+    pull = np.empty(n)
+    for _ in range(n + 3):
+        count = 0
+        for j in range(n):
+            total = 0.0
+            for k in range(j, n):
+                total += inverse[j, k] * target[k]
+            w[j] = total
+            if not support[j]:
+                held[count] = j
+                count += 1
+        for a in range(count):
+            total = w[held[a]]
+            for b in range(a):
+                entry = covariance[held[a], held[b]]
+                for c in range(b):
+                    entry -= lower[a, c] * lower[b, c]
+                lower[a, b] = entry / lower[b, b]
+                total -= lower[a, b] * pull[b]
+            pivot = covariance[held[a], held[a]]
+            for c in range(a):
+                pivot -= lower[a, c] * lower[a, c]
+            if not pivot > 0.0:
+                return False
+            lower[a, a] = np.sqrt(pivot)
+            pull[a] = total / lower[a, a]
+        for a in range(count - 1, -1, -1):
+            for b in range(a + 1, count):
+                pull[a] -= lower[b, a] * pull[b]
+            pull[a] /= lower[a, a]
+        changed = False
+        for j in range(n):
+            if support[j]:
+                for a in range(count):
+                    w[j] -= covariance[j, held[a]] * pull[a]
+        for a in range(count):
+            if pull[a] > 0.0:
+                support[held[a]] = True
+                changed = True
+                w[held[a]] = 0.0
+        for j in range(n):
+            if support[j] and w[j] < 0.0:
+                support[j] = False
+                changed = True
+        if not changed:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def _wrong(
+    factor: np.ndarray,
+    support: np.ndarray,
+    tolerance: np.ndarray,
+    w: np.ndarray,
+    rest: np.ndarray,
+    wrong: np.ndarray,
+) -> int:
+    """Mark the weights that break the conditions of Karush, Kuhn and Tucker, and count them."""
+    rows, n = factor.shape
+    count = 0
+    for j in range(n):
+        if support[j]:
+            wrong[j] = w[j] < 0.0
+        else:
+            slope = 0.0
+            for i in range(rows):
+                slope += factor[i, j] * rest[i]
+            wrong[j] = slope > tolerance[j]
+        count += wrong[j]
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
 def _pivot(
     factor: np.ndarray,
     target: np.ndarray,
@@ -164,24 +286,13 @@ def _pivot(
     rest: np.ndarray,
 ) -> bool:
     """Block principal pivoting with the backup rule of Kim and Park; False where it has not ended in time."""
-    rows, n = factor.shape
+    n = factor.shape[1]
     support[:] = True
     wrong = np.empty(n, np.bool_)
     best, patience = n + 1, 3
     for _ in range(5 * n + 10):
         _solve_support(factor, target, triangular, support, w, work, rest)
-        infeasible, last = 0, 0
-        for j in range(n):
-            if support[j]:
-                wrong[j] = w[j] < 0.0
-            else:
-                slope = 0.0
-                for i in range(rows):
-                    slope += factor[i, j] * rest[i]
-                wrong[j] = slope > tolerance[j]
-            if wrong[j]:
-                infeasible += 1
-                last = j
+        infeasible = _wrong(factor, support, tolerance, w, rest, wrong)
         if infeasible == 0:
             return True
         if infeasible < best:
@@ -189,6 +300,9 @@ def _pivot(
         elif patience > 0:
             patience -= 1
         else:
+            last = n - 1
+            while not wrong[last]:
+                last -= 1
             support[last] = not support[last]
             continue
         for j in range(n):
@@ -271,7 +385,8 @@ def pivot_each(factors: np.ndarray, target: np.ndarray, triangular: bool, weight
     """
     pixels, rows = target.shape
     n = factors.shape[2]
-    support = np.empty(n, np.bool_)
+    support, wrong = np.empty(n, np.bool_), np.empty(n, np.bool_)
+    inverse, covariance, lower = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
     work = np.empty((2 * n, rows))
     rest = np.empty(rows)
     tolerance = np.empty(n)
@@ -287,7 +402,11 @@ def pivot_each(factors: np.ndarray, target: np.ndarray, triangular: bool, weight
             for i in range(rows):
                 length += factor[i, j] * factor[i, j]
             tolerance[j] = size * np.sqrt(length)
-        if not _pivot(factor, target[p], triangular, tolerance, support, w, work, rest):
+        done = False
+        if triangular and _propose(factor, target[p], support, w, inverse, covariance, lower):
+            _solve_support(factor, target[p], triangular, support, w, work, rest)
+            done = _wrong(factor, support, tolerance, w, rest, wrong) == 0
+        if not done and not _pivot(factor, target[p], triangular, tolerance, support, w, work, rest):
             _climb(factor, target[p], triangular, tolerance, support, w, work, rest)
         for j in range(n):
             weights[p, j] = max(w[j], 0.0)

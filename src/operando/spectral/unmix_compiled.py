@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from operando.spectral.nnls import DEPENDENT, ENUMERATED
-from operando.spectral.nnls_compiled import pivot_by_table
+from operando.spectral.nnls import ENUMERATED
+from operando.spectral.nnls_compiled import invert, pivot_by_table
 
 _TILE = 512
 _NARROW = 256
@@ -272,27 +272,6 @@ def factorize(gram: np.ndarray, target: np.ndarray, triangle: np.ndarray, factor
                 for k in range(i, j + 1):
                     total += lower[k, i] * triangle[k, j]
                 factor[p, i, j] = total
-
-
-@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
-def invert(factor: np.ndarray, inverse: np.ndarray) -> None:
-    """Inverse of an upper triangular matrix (m, m); the row and column of a dependent one are zero."""
-    m = factor.shape[0]
-    inverse[:] = 0.0
-    for j in range(m):
-        length = 0.0
-        for i in range(j + 1):
-            length += factor[i, j] * factor[i, j]
-        if not factor[j, j] * factor[j, j] > DEPENDENT * DEPENDENT * length:
-            continue
-        inverse[j, j] = 1.0 / factor[j, j]
-        for i in range(j - 1, -1, -1):
-            if inverse[i, i] == 0.0:
-                continue
-            total = 0.0
-            for k in range(i + 1, j + 1):
-                total += factor[i, k] * inverse[k, j]
-            inverse[i, j] = -total * inverse[i, i]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]

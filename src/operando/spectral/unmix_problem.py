@@ -75,7 +75,7 @@ class Problem:
     @cached_property
     def inverse(self) -> Floats:
         """What turns a target into the weights of the references without bound: (n, m)."""
-        from operando.spectral.unmix_compiled import invert
+        from operando.spectral.nnls_compiled import invert
 
         inverse = np.empty_like(self.triangle)
         invert(self.triangle, inverse)

@@ -94,7 +94,7 @@ class Shown:
 def gather(task: Task, book: FigureFolder) -> Shown:
     """Read what the page is about."""
     settings = Stxm(**task.parameters["settings"])
-    density = read_image(task, "density.zarr").compute()
+    density = read_image(task, "density.zarr")
     if settings.inputs.simulated:
         density.attrs["simulated"] = True
     return Shown(
