@@ -4,8 +4,9 @@ python benchmarks/bench_unmix.py [--pixels 1024] [--sample 20000]
 
 All on the same synthetic stack (float32, made in blocks) in one run. SciPy and scikit-learn loop over pixels: they are
 timed on a sample of pixels, and the time scaled to the whole. MANTiS (GPL) runs in an environment of its own, if
-MANTIS_PYTHON names its interpreter (pip install mantis-xray); its fit of target spectra is an unconstrained pseudo-inverse.
-Peak memory is that of a fresh process which streams a lazy stack four times as large.
+MANTIS_PYTHON names its interpreter (pip install mantis-xray); its fit of target spectra is an unconstrained
+pseudo-inverse, on a stack that has been turned to float32 rows of pixels before. The limits: 30 times faster than the
+loop over SciPy's NNLS and equal to 1e-8, and within 3 times the reading of the stack. Peak memory is that of a fresh process which streams a lazy stack four times as large.
 """
 
 from __future__ import annotations
@@ -33,9 +34,8 @@ import numpy as np
 from mantis_xray.analysis.analyze import analyze
 stack = np.load(sys.argv[1], mmap_mode="r")
 spectra = np.load(sys.argv[2])
-data = types.SimpleNamespace(
-    od=np.ascontiguousarray(stack.reshape(len(stack), -1).T), n_cols=stack.shape[1], n_rows=stack.shape[2], n_ev=len(stack)
-)
+rows = np.ascontiguousarray(stack.reshape(len(stack), -1).T)
+data = types.SimpleNamespace(od=rows, n_cols=stack.shape[1], n_rows=stack.shape[2], n_ev=len(stack))
 fit = analyze(data)
 fit.stack, fit.target_spectra, fit.n_target_spectra = data, spectra, len(spectra)
 start = time.perf_counter()
@@ -180,7 +180,8 @@ def main() -> None:
     weighted = best_of(2, lambda: unmix(stack, spectra, sigma=sigma, level=None))
     both = read + best_of(3, lambda: sigma.values.sum())
     print(
-        f"operando, a sigma for each number       {weighted:8.3f} s   {weighted / both:.1f} x reading both; reads both twice"
+        f"operando, a sigma for each number       {weighted:8.3f} s   {weighted / both:.1f} x reading both; "
+        "reads both twice"
     )
     rng = np.random.default_rng(1)
     some = rng.uniform(0.02, 0.2, sample.shape)
@@ -202,7 +203,8 @@ def main() -> None:
     command = [sys.executable, __file__, "--stream", str(2 * size)]
     total, chunk, peak = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     print(
-        f"a lazy stack of {total:.0f} MB, chunks of {chunk:.0f} MB: peak memory grows by {peak:.0f} MB, {peak / chunk:.1f} chunks"
+        f"a lazy stack of {total:.0f} MB, chunks of {chunk:.0f} MB: peak memory grows by {peak:.0f} MB, "
+        f"{peak / chunk:.1f} chunks"
     )
 
 

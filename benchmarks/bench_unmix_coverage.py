@@ -65,7 +65,8 @@ def weights(made: dict[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray, np.
     for name, fit in (("unmix", made["fit"]), ("scaled", made["scaled"]), ("corrected", made["corrected"])):
         w, s = fit.weight.values, fit.weight_sigma.values
         found[f"{name}, low to high"] = w, fit.weight_low.values, fit.weight_high.values
-        found[f"{name}, +- 1.96 sigma"] = w, w - 1.96 * s, w + 1.96 * s
+        if name != "scaled":
+            found[f"{name}, +- 1.96 sigma"] = w, w - 1.96 * s, w + 1.96 * s
     w = made["fit"].unconstrained.values
     s = np.sqrt(np.einsum("iiyx->iyx", made["fit"].covariance.values))
     found["unconstrained, +- 1.96 sigma"] = w, w - 1.96 * s, w + 1.96 * s

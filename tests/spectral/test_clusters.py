@@ -1,6 +1,7 @@
 """Clusters of pixels: by the shape of their spectra, not by thickness."""
 
 import dask.array as da
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from operando.core.errors import InputError
 from operando.core.phases import PhaseScheme
 from operando.samples import stxm_particle
-from operando.spectral import cluster, optical_density
+from operando.spectral import cluster, match_spectra, optical_density
 
 SHAPES = np.array([[0.2, 2.0, 1.0, 0.8], [0.2, 1.0, 2.0, 0.8], [0.3, 0.9, 0.9, 1.6]])
 
@@ -149,3 +150,27 @@ def test_cluster_errors_name_what_is_wrong():
         cluster(stack, 3, minimum_thickness=10.0)
     with pytest.raises(InputError, match="as many different spectra, got 1"):
         cluster(np.ones((4, 2, 2)), 2)
+
+
+def test_clusters_of_a_real_stack_hold_no_stray_pixels_and_the_largest_is_the_known_mixture(data_folder):
+    folder = data_folder / "als-stxm-fe2p" / "71214078_FigS4"
+    with h5py.File(next(folder.glob("*_aligned.h5"))) as file:
+        energy, i0, counts = (file[name][:] for name in ("energy_eV", "i0", "counts"))
+    density = xr.DataArray(
+        np.log(i0[:, 1][:, None, None] / counts), dims=("energy", "y", "x"), coords={"energy": energy}
+    )
+    density = density - density.sel(energy=slice(0, 705)).mean("energy")
+    rows = (folder / "mask_file.msk").read_text().splitlines()
+    kept = np.array([[mark == "O" for mark in row.ljust(125)[:125]] for row in rows])
+    found = cluster(density, 3, mask=kept)
+    # Pixels with a mean near zero, or below, would be clusters of a few pixels each if they were divided by it.
+    assert (found["fraction"] > 0.02).all()
+    # The largest is what the authors' references explain, most of it the oxidized one.
+    spectra = {}
+    for name in ("reduced", "oxidized"):
+        columns = np.loadtxt(folder / f"{name}.r")
+        spectra[name] = xr.DataArray(columns[:, 1], dims="energy", coords={"energy": columns[:, 0]})
+    first = match_spectra(found, spectra, background="constant").iloc[0]
+    assert first["r_factor"] < 0.01
+    assert first["combination"] == ("reduced", "oxidized")
+    assert first["shares"][1] > 0.6

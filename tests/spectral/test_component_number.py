@@ -24,6 +24,11 @@ def test_the_rank_of_a_noisy_matrix_is_found_with_and_without_its_sigma(rank, se
     assert number_of_components(values) == rank
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_stack_without_noise_has_as_many_components_as_spectra(rank):
+    assert number_of_components(mixed(rank, 0.0)) == rank
+
+
 def test_noise_alone_has_no_component():
     random = np.random.default_rng(0)
     assert [number_of_components(random.normal(size=(30, 20, 25)), sigma=1.0) for _ in range(20)] == [0] * 20

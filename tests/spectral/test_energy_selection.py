@@ -122,6 +122,36 @@ def test_predicted_errors_are_those_of_simulated_fits(references):
     assert x.std() == pytest.approx(float(errors["lithiation_sigma"]), rel=0.05)
 
 
+def test_an_error_of_the_energy_scale_is_predicted_too(references):
+    energies = np.array([516.0, 517.25, 518.25, 519.0, 524.0, 530.0])
+    share, thickness, step = np.array([[0.4, 0.1, 0.3, 0.2]]), 0.15, 0.02
+    options = {"composition": share, "thickness": thickness, "stoichiometry": X, "photons": 1e12}
+    errors = predicted(references, energies, energy_error=step, **options)
+    truth = thickness * share[0]
+    moved = stxm_references(energies=energies + step)
+    density = truth @ moved.values
+    spectra = stxm_references(energies=energies).values
+    weight = np.exp(-truth @ spectra)
+    fitted = np.linalg.solve((spectra * weight) @ spectra.T, (spectra * weight) @ density)
+    # The slope comes from references interpolated over 0.25 eV, hence not exact.
+    np.testing.assert_allclose(np.abs(fitted - truth), errors["weight_sigma"], rtol=0.3, atol=2e-4)
+
+
+def test_allowing_for_the_energy_scale_pays_where_it_is_off(references):
+    options = {"stoichiometry": X, "photons": 1e5}
+    plain = select_energies(references, 8, criterion="lithiation", **options)
+    careful = select_energies(references, 8, criterion="lithiation", energy_error=0.05, **options)
+    gain = {
+        step: float(
+            predicted(references, plain, energy_error=step, **options)["lithiation_sigma"]
+            / predicted(references, careful, energy_error=step, **options)["lithiation_sigma"]
+        )
+        for step in (0.0, 0.05)
+    }
+    assert gain[0.05] > 1.3
+    assert 0.85 < gain[0.0] < 1.0
+
+
 def test_a_background_costs_energies_and_accuracy(references):
     with pytest.raises(InputError, match="k must be from 6"):
         select_energies(references, 5, background="linear")
@@ -194,5 +224,7 @@ def test_energy_selection_errors_name_what_is_wrong(references):
         energy_selection_error(references, [515.0], stoichiometry={"alpha": 0.0})
     with pytest.raises(InputError, match="is zero at every energy"):
         select_energies(small(0) * xr.DataArray([1.0, 0.0, 1.0], dims="component"), 4)
+    with pytest.raises(InputError, match="energy_error is in eV and not negative, got -1"):
+        select_energies(references, 5, energy_error=-1)
     with pytest.raises(InputError, match="a choice is one of"):
         error_against_k(references, [5], choices=["best"])

@@ -44,6 +44,12 @@ def test_lithiation_is_a_mean_of_the_phases_and_knows_no_thickness(values, facto
     np.testing.assert_allclose(lithiation(weights(values * factor), X), found, rtol=1e-9)
 
 
+def test_plain_arrays_have_the_component_first():
+    found = lithiation(np.array([[[3.0, 1.0]], [[1.0, 1.0]]]), [0.0, 1.0])
+    assert found.dims == ("y", "x")
+    assert found.values.tolist() == [[0.25, 0.5]]
+
+
 def test_moles_weight_the_phases():
     # A micrometer of the second phase holds half as many formula units.
     found = lithiation(weights([[1.0], [2.0], [0.0]]), X, moles={"V2O5": 2.0, "LiV2O5": 1.0, "Li2V2O5": 1.0})
@@ -88,7 +94,7 @@ def test_weights_may_be_the_dataset_of_unmix_or_lazy():
 @pytest.mark.parametrize(
     ("w", "x", "error", "message"),
     [
-        (np.ones((2, 2)), [0, 1], InputError, "must be a DataArray with the dim component"),
+        ([[1.0], [2.0]], [0, 1], InputError, "must be a DataArray with the dim component"),
         (xr.DataArray(np.ones(2), dims="y"), [0, 1], AxesError, "must have the dim component"),
         (xr.Dataset({"a": ("y", np.ones(2))}), [0, 1], InputError, "must hold 'weight'"),
         (weights(np.eye(3)), [0, 1], InputError, "one number per phase"),

@@ -41,7 +41,8 @@ def correlated(rng: np.random.Generator, shape: Sequence[int], length: float | S
     gaussian_filter(field, length, output=field, mode="wrap", truncate=3.0)
     field -= np.float32(field.mean(dtype=np.float64))
     spread = np.sqrt(np.einsum("i,i->", field.ravel(), field.ravel(), dtype=np.float64) / field.size)
-    field /= np.float32(spread)
+    # A field of one voxel has no spread.
+    field /= np.float32(spread or 1.0)
     return field
 
 

@@ -226,6 +226,7 @@ def stxm_particle(
 
 
 def _shape(shape: Sequence[int]) -> tuple[int, int]:
-    if len(shape) != 2 or min(shape) < 16:
-        raise InputError(f"{_WHERE}: shape must be two numbers of pixels (y, x), at least 16 each, got {tuple(shape)}.")
-    return int(shape[0]), int(shape[1])
+    sizes = np.asarray(shape)
+    if sizes.shape != (2,) or sizes.dtype.kind not in "iuf" or not np.all((sizes >= 16) & (sizes == np.floor(sizes))):
+        raise InputError(f"{_WHERE}: shape must be two numbers of pixels (y, x), at least 16 each, got {shape}.")
+    return int(sizes[0]), int(sizes[1])

@@ -16,6 +16,7 @@ STOICHIOMETRY = {"alpha": 0.0, "epsilon": 0.5, "delta": 1.0, "gamma": 2.0, "omeg
 PRE_EDGE = (1.1, 512.0)
 """Absorption in um-1 at that energy in eV of everything but the edges; it falls with the third power of energy."""
 EDGE_WIDTH_EV = 0.8
+_LOWEST_EV = 100.0  # what lies below was meant in keV
 
 # Steps at L3, L2 and O K: height in um-1, energy in eV at x = 0, and its change per x.
 _STEPS = ((1.5, 519.0, -0.5), (0.75, 526.0, -0.5), (2.0, 533.5, 0.0))
@@ -67,7 +68,7 @@ def stxm_references(
     phases : sequence of str
         From :data:`STOICHIOMETRY`.
     energies : array-like, optional
-        Photon energies in eV; default :func:`stxm_energies`.
+        Photon energies in eV, at least 100, each once; default :func:`stxm_energies`.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def stxm_references(
     Raises
     ------
     InputError
-        Where a phase is unknown or an energy is not positive.
+        Where a phase is unknown, or an energy is below 100 eV or there twice.
 
     Notes
     -----
@@ -103,9 +104,14 @@ def stxm_references(
     for name in names:
         if name not in _PEAKS:
             raise InputError(f"{where}: there is no phase {name!r}. {nearest(name, _PEAKS)}")
-    at = np.atleast_1d(np.asarray(stxm_energies() if energies is None else energies, dtype=float))
-    if at.ndim != 1 or not at.size or not np.all(np.isfinite(at) & (at > 0)):
-        raise InputError(f"{where}: energies must be positive numbers in eV, got {energies!r}.")
+    given = np.atleast_1d(np.asarray(stxm_energies() if energies is None else energies))
+    if given.ndim != 1 or not given.size or given.dtype.kind not in "iuf":
+        raise InputError(f"{where}: energies must be a row of numbers in eV, got {energies!r}.")
+    at = given.astype(float)
+    if not np.all(np.isfinite(at) & (at >= _LOWEST_EV)):
+        raise InputError(f"{where}: energies must be at least {_LOWEST_EV:g} eV, got {at.min():g}. Give them in eV.")
+    if np.unique(at).size < at.size:
+        raise InputError(f"{where}: each energy must be there once, got {at.size - np.unique(at).size} repeated.")
     return xr.DataArray(
         np.stack([_spectrum(name, at) for name in names]) if names else np.zeros((0, at.size)),
         dims=("component", "energy"),

@@ -119,7 +119,9 @@ def apply_shifts(stack: xr.DataArray, shift_y: Any, shift_x: Any, *, order: int 
     each = da.from_array(shifts, chunks=(data.chunks[0], -1))
 
     def move(block: np.ndarray, along: np.ndarray) -> np.ndarray:
-        return np.stack([resampled(image.astype(dtype), one, order) for image, one in zip(block, along[:, 0], strict=True)])
+        return np.stack(
+            [resampled(image.astype(dtype), one, order) for image, one in zip(block, along[:, 0], strict=True)]
+        )
 
     out = da.map_blocks(move, data, each[:, None], dtype=dtype, chunks=data.chunks, meta=np.empty((0, 0, 0), dtype))
     return stack.copy(data=out)
@@ -166,8 +168,9 @@ def _loaded(stack: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 def _even_noise(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
     """The square root of what is counted, which has the same Poisson noise everywhere, up to a factor."""
-    counted = stack.attrs.get("units") == "counts" or (
-        float(np.nanmin(images)) >= 0 and float(np.nanmedian(images)) > _COUNTS_ABOVE
+    # Units may be left over from before a logarithm.
+    counted = float(np.nanmin(images)) >= 0 and (
+        stack.attrs.get("units") == "counts" or float(np.nanmedian(images)) > _COUNTS_ABOVE
     )
     values = np.sqrt(np.maximum(images, 0)) if counted else np.exp(-0.5 * np.clip(images, -1, None))
     return np.asarray(values / np.nanmean(values), dtype=np.float32)

@@ -14,7 +14,8 @@ _MOST_COMPONENTS = 12
 _ROUNDS_EACH, _ROUNDS_LAST = 2, 4
 _SETTLED = 0.002  # px
 _STEP = 1.0  # px
-_COMMON_SHARE, _SEEN_SHARE = 0.4, 0.5
+_RIM = 3  # px at the edge of an image, which smoothing takes from beyond it
+_WHOLE_LEAST, _WHOLE_SHARE, _SEEN_SHARE = 256, 0.05, 0.5
 _CELL = 8  # px, wide against what correlates neighboring pixels
 _FLOOR = 0.01  # px: what the model leaves out, measured on simulated stacks
 
@@ -42,7 +43,9 @@ def refine(images: np.ndarray, shift: np.ndarray, variance: np.ndarray) -> Refin
     for image in images:
         whole, gaps = filled(image)
         splines.append(spline(gaussian_filter(whole, _SMOOTH)))
-        missing.append(None if gaps is None else _near(gaps))
+        # A pixel alone is as good as its neighbors once smoothed; within a gap there is nothing.
+        gaps = None if gaps is None else gaussian_filter(gaps.astype(np.float32), _SMOOTH) > 0.5
+        missing.append(gaps if gaps is not None and gaps.any() else None)
     prior, sigma2 = shift.copy(), variance + _CONTRAST_SIGMA**2
     most = max(1, min(_MOST_COMPONENTS, (count - 1) // 3))
     model = _Model(splines, missing)
@@ -67,38 +70,47 @@ def refine(images: np.ndarray, shift: np.ndarray, variance: np.ndarray) -> Refin
 
 
 class _Model:
-    """The images moved back by their shifts, as few components; what an image does not show is filled by the model."""
+    """The images moved back by their shifts, as few components; what an image does not show is left out."""
 
     def __init__(self, splines: list[np.ndarray], missing: list[np.ndarray | None]) -> None:
         self.splines, self.missing = splines, missing
-        self.predicted: np.ndarray | None = None
 
     def fit(self, shift: np.ndarray, components: int) -> _Fit:
-        shape = self.splines[0].shape
         images = np.stack([moved(each, along) for each, along in zip(self.splines, shift, strict=True)])
-        inside = np.stack([seen(shape, along) for along in shift])
-        # What all images show, unless that is little: filling in by the model converges slowly.
-        used = inside.all(axis=0)
-        if used.mean() < _COMMON_SHARE:
-            used = inside.mean(axis=0) >= _SEEN_SHARE
-        known = np.stack([self._known(k, along, inside[k]) for k, along in enumerate(shift)])[:, used]
-        values = images[:, used]
-        if not known.all():
-            guess = _first_guess(values, known) if self.predicted is None else self.predicted[:, used]
-            values = np.where(known, values, guess)
-        level = values.mean(axis=1, keepdims=True)
-        values = values - level
+        known = np.stack([self._known(k, along) for k, along in enumerate(shift)])
+        share = known.mean(axis=0)
+        whole = share == 1
+        if whole.sum() < max(_WHOLE_LEAST, _WHOLE_SHARE * whole.size):
+            # Too little is seen in all images: take what is missing from the mean image.
+            whole = share >= min(_SEEN_SHARE, float(np.quantile(share, 0.5)))
+            images[:, whole] = _with_guess(images[:, whole], known[:, whole])
+        level = images[:, whole].mean(axis=1)
+        values = images[:, whole] - level[:, None]
         powers, vectors = np.linalg.eigh((values @ values.T).astype(float))
-        powers, spectra = powers[::-1].clip(0), vectors[:, ::-1][:, :components]
-        parts = spectra.T.astype(values.dtype) @ values
-        if not known.all():
-            self.predicted = np.zeros_like(images)
-            self.predicted[:, used] = spectra.astype(values.dtype) @ parts + level
-        return _Fit(shape, used, known, values, spectra, parts, powers)
+        powers, spectra = powers[::-1].clip(0), vectors[:, ::-1][:, :components].astype(values.dtype)
+        used = whole | (share >= _SEEN_SHARE)
+        values, known = images[:, used] - level[:, None], known[:, used]
+        parts = spectra.T @ values
+        partly = ~known.all(axis=0)
+        if partly.any():
+            parts[:, partly] = _parts(values[:, partly], known[:, partly], spectra)
+        return _Fit(used, known, values, spectra.astype(float), parts, powers, int(whole.sum()))
 
-    def _known(self, k: int, along: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        gaps = self.missing[k]
+    def _known(self, k: int, along: np.ndarray) -> np.ndarray:
+        inside, gaps = seen(self.splines[k].shape, along, _RIM), self.missing[k]
         return inside if gaps is None else inside & (moved(gaps.astype(np.float32), along) < 0.5)
+
+
+def _parts(values: np.ndarray, known: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+    """Least squares of the components in each pixel, from the images that show it."""
+    number = spectra.shape[1]
+    seen_in = known.T.astype(float)
+    products = (spectra[:, :, None] * spectra[:, None, :]).reshape(len(spectra), -1).astype(float)
+    normal = (seen_in @ products).reshape(-1, number, number)
+    # The components have length 1: what fewer images determine badly is held near 0.
+    normal += 1e-3 * np.eye(number)
+    side = (seen_in * values.T) @ spectra
+    return np.asarray(np.linalg.solve(normal, side[..., None])[..., 0].T, dtype=values.dtype)
 
 
 class _Fit:
@@ -106,19 +118,19 @@ class _Fit:
 
     def __init__(
         self,
-        shape: tuple[int, ...],
         used: np.ndarray,
         known: np.ndarray,
         values: np.ndarray,
         spectra: np.ndarray,
         parts: np.ndarray,
         powers: np.ndarray,
+        whole: int,
     ) -> None:
         count, components = spectra.shape
         self.used, self.spectra = used, spectra
         self.apart = np.eye(count) - spectra @ spectra.T
         self.left = np.where(known, values - spectra.astype(values.dtype) @ parts, 0)
-        self.slopes = _slopes(shape, used, parts)
+        self.slopes = _slopes(used, parts)
         inner = (self.slopes @ self.slopes.T).astype(float)
         twice = np.kron(np.eye(2), spectra)
         self.normal = np.tile(self.apart, (2, 2)) * (twice @ inner @ twice.T)
@@ -130,7 +142,7 @@ class _Fit:
         free = max((count - components) / count * int(np.count_nonzero(known)), 1.0)
         self.noise = float(np.sum(self.left.astype(float) ** 2)) / free * area
         values_left = np.sqrt(powers)
-        independent = max(used.sum() / area, 1.0)
+        independent = max(whole / area, 1.0)
         self.more = bool(
             components < count
             and values_left[components] > _hard_threshold(min(1.0, count / independent)) * np.median(values_left)
@@ -168,9 +180,9 @@ class _Fit:
         return np.asarray(self.normal + np.diag(pull) + together * max(np.trace(self.normal) / (2 * count), 1e-300))
 
 
-def _slopes(shape: tuple[int, ...], used: np.ndarray, parts: np.ndarray) -> np.ndarray:
+def _slopes(used: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Derivatives of the components along y, then along x, less what a change of the components could do as well."""
-    whole = np.zeros((len(parts), *shape), dtype=parts.dtype)
+    whole = np.zeros((len(parts), *used.shape), dtype=parts.dtype)
     whole[:, used] = parts
     inner = used.copy()
     for axis in (0, 1):
@@ -189,15 +201,8 @@ def _hard_threshold(ratio: float) -> float:
     return 0.56 * ratio**3 - 0.95 * ratio**2 + 1.82 * ratio + 1.43
 
 
-def _first_guess(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """For what is missing: the mean image on the level of each."""
-    number = np.maximum(known.sum(axis=0), 1)
+def _with_guess(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What is missing taken from the mean image, on the level of each."""
     level = np.sum(np.where(known, values, 0), axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    mean = np.sum(np.where(known, values - level, 0), axis=0) / number
-    return np.asarray(level + mean)
-
-
-def _near(gaps: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import binary_dilation
-
-    return np.asarray(binary_dilation(gaps, iterations=2))
+    mean = np.sum(np.where(known, values - level, 0), axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known, values, level + mean)

@@ -28,8 +28,8 @@ class Agreement:
 def agree(images: np.ndarray, most: tuple[float, float]) -> Agreement:
     """Register pairs of images and solve for the shift of each by robust least squares.
 
-    Each image is compared with those 1, 2, 3, 5, ... energies on, in a band of spatial frequencies in which structure is
-    where edges are: what differs in gray value between two energies then hardly moves the peak of the correlation.
+    Each image is compared with those 1, 2, 3, 5, ... energies on, in a band of spatial frequencies in which structure
+    is where edges are: what differs in gray value between two energies then hardly moves the peak of the correlation.
     Its sign is free, since contrast turns over at a resonance. A pair counts where its peak stands out.
     """
     pairs, shifts, sigmas = _registered(_band(images), most)
@@ -72,7 +72,9 @@ def _registered(spectra: np.ndarray, most: tuple[float, float]) -> tuple[np.ndar
             spread = 1.4826 * float(np.median(np.abs(both)))
             if not abs(peak) > _STANDS_OUT * spread:
                 continue
-            (dy, bend_y), (dx, bend_x) = (_vertex(np.roll(np.take(both, at[1 - k], 1 - k), 1 - at[k])[:3]) for k in (0, 1))
+            (dy, bend_y), (dx, bend_x) = (
+                _vertex(np.roll(np.take(both, at[1 - k], 1 - k), 1 - at[k])[:3]) for k in (0, 1)
+            )
             bend = min(bend_y, bend_x)
             if not bend > 0:
                 continue

@@ -29,17 +29,19 @@ def moved(coefficients: np.ndarray, shift: Any) -> np.ndarray:
     for axis, along in enumerate(shift):
         whole = int(np.floor(along))
         part = float(along) - whole
-        weights = np.array([(1 - part) ** 3, 3 * part**3 - 6 * part**2 + 4, 1 + 3 * part * (1 + part - part**2), part**3])
+        weights = np.array(
+            [(1 - part) ** 3, 3 * part**3 - 6 * part**2 + 4, 1 + 3 * part * (1 + part - part**2), part**3]
+        )
         out = correlate1d(out, weights / 6, axis=axis, mode="mirror", origin=-1)
         size = out.shape[axis]
         out = np.take(out, np.clip(np.arange(size) + whole, 0, size - 1), axis=axis)
     return np.asarray(out)
 
 
-def seen(shape: tuple[int, int], shift: Any) -> np.ndarray:
-    """Pixels of the result of :func:`moved` that lie within the image they come from."""
+def seen(shape: tuple[int, ...], shift: Any, rim: int = 0) -> np.ndarray:
+    """Pixels of the result of :func:`moved` that lie within the image they come from, less a rim of it."""
     rows, columns = (
-        (np.arange(size) + along >= 0) & (np.arange(size) + along <= size - 1)
+        (np.arange(size) + along >= rim) & (np.arange(size) + along <= size - 1 - rim)
         for size, along in zip(shape, shift, strict=True)
     )
     return np.asarray(rows[:, None] & columns[None, :])

@@ -207,17 +207,23 @@ def _typical_ratio(thickness: np.ndarray, length: np.ndarray) -> float:
 
 
 def _kmeans(shape: np.ndarray, n: int, *, method: str, seed: int) -> np.ndarray:
-    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from warnings import catch_warnings, simplefilter
 
-    distinct = len(np.unique(shape.round(12), axis=0)) if len(shape) <= 10 * n else n
-    if distinct < n:
-        raise InputError(
-            f"cluster: {n} clusters need as many different spectra, got {distinct} among {len(shape)} pixels. "
-            "Ask for fewer."
-        )
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     made = KMeans if method == "kmeans" else MiniBatchKMeans
     options = {} if method == "kmeans" else {"batch_size": 4096}
-    return np.asarray(made(n_clusters=n, n_init=10, random_state=seed, **options).fit_predict(shape), dtype=np.uint8)
+    with catch_warnings():
+        simplefilter("ignore", ConvergenceWarning)  # of empty clusters, which are an error here
+        label = made(n_clusters=n, n_init=10, random_state=seed, **options).fit_predict(shape)
+    found = np.unique(label).size
+    if found < n:
+        raise InputError(
+            f"cluster: {n} clusters need as many different spectra, got {found} among {len(shape)} pixels. "
+            "Ask for fewer."
+        )
+    return np.asarray(label, dtype=np.uint8)
 
 
 def _spectra(data: xr.DataArray, label: np.ndarray, divisor: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -151,7 +151,9 @@ def _malinowski(values: np.ndarray) -> tuple[np.ndarray, int]:
     energies = values.size
     indicator = np.full(energies, np.nan)
     kept = np.arange(1, energies)
-    left = np.cumsum(values[::-1])[::-1][1:]
+    # Below this an eigenvalue is rounding: a stack without noise has no more components than others.
+    solid = np.where(values > 1e-14 * energies * values[0], values, 0.0)
+    left = np.cumsum(solid[::-1])[::-1][1:]
     indicator[: energies - 1] = np.sqrt(left / (energies - kept)) / (energies - kept) ** 2.0
     # Close to all energies the denominator takes over, whatever the data.
     range_ = indicator[: max(1, energies // 2)]

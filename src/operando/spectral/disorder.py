@@ -99,7 +99,7 @@ def disorder(weights: xr.DataArray | xr.Dataset, *, mask: Any = None, minimum_th
     for name, text in _LONG_NAMES.items():
         found[name].attrs = {"units": "1", "long_name": text}
     found.attrs = {
-        **({"simulated": True} if weights.attrs.get("simulated") else {}),
+        **({"simulated": True} if getattr(weights, "attrs", {}).get("simulated") else {}),
         "provenance": record("operando.spectral.disorder", {"minimum_thickness": minimum_thickness}),
     }
     return found

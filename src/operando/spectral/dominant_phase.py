@@ -72,7 +72,7 @@ def dominant_phase(
     labels.attrs = {
         "long_name": "Dominant phase",
         "phases": PhaseScheme({name: i for i, name in enumerate(names)}).to_dict(),
-        **({"simulated": True} if weights.attrs.get("simulated") else {}),
+        **({"simulated": True} if getattr(weights, "attrs", {}).get("simulated") else {}),
         "provenance": record("operando.spectral.dominant_phase", parameters),
     }
     return labels.rename("dominant_phase")

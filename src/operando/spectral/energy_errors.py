@@ -17,8 +17,8 @@ from operando.spectral.unmix_problem import background_terms, term_values
 class Design:
     """What each candidate energy would tell about the weights, per mixture.
 
-    ``information`` (mixture, energy, column, column) at the full dose, of columns scaled to unit size; ``tilt`` (mixture,
-    energy, column), by how much an error of the energy scale of one standard deviation moves the right-hand
+    ``information`` (mixture, energy, column, column) at the full dose, of columns scaled to unit size; ``tilt``
+    (mixture, energy, column), by how much an error of the energy scale of one standard deviation moves the right-hand
     side; ``gradient`` (mixture, column) of the lithiation, or None.
     """
 

@@ -105,8 +105,8 @@ def select_energies(
     error of I0, drift, and references that are wrong are not in it: they do not fall with the dose, and more energies
     than the minimum are the only way to see them.
 
-    ``exchange`` found the best of all combinations on 480 of 480 small random problems (14 candidates, 2 to 5 energies),
-    which is no proof for large ones. Ten of 500 candidates for four references take about a second.
+    ``exchange`` found the best of all combinations on 480 of 480 small random problems (14 candidates, 2 to 5
+    energies), which is no proof for large ones. Ten of 500 candidates for four references take about a second.
 
     References
     ----------

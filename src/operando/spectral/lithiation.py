@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from operando.core.axes import SPACE
 from operando.core.errors import AxesError, InputError, nearest
 from operando.core.provenance import record
 
@@ -26,7 +27,7 @@ def lithiation(
 
     Parameters
     ----------
-    weights : DataArray, dims (component, ...), or the Dataset that :func:`unmix` returns
+    weights : DataArray, dims (component, ...), array of that shape, or the Dataset that :func:`unmix` returns
         Amount of each phase. May be lazy.
     stoichiometry : mapping of names to float, sequence of float, or DataArray (component,)
         x of every phase. None or NaN for a component that is no host (carbon, a binder): it does not count. A mapping
@@ -74,7 +75,7 @@ def lithiation(
         "units": "1",
         "long_name": "x in Li_x M",
         "minimum_thickness": float(minimum_thickness),
-        **({"simulated": True} if weights.attrs.get("simulated") else {}),
+        **({"simulated": True} if getattr(weights, "attrs", {}).get("simulated") else {}),
         "provenance": record(
             "operando.spectral.lithiation",
             {
@@ -204,7 +205,7 @@ def host_table(
 
 
 def weights_of(weights: Any, *, where: str) -> xr.DataArray:
-    """The DataArray of weights in what :func:`unmix` returned, or itself."""
+    """The DataArray of weights in what :func:`unmix` returned, or itself; a plain array has the component first."""
     if isinstance(weights, xr.Dataset):
         if "weight" not in weights:
             raise InputError(
@@ -212,6 +213,8 @@ def weights_of(weights: Any, *, where: str) -> xr.DataArray:
                 "Give what operando.spectral.unmix returned."
             )
         weights = weights["weight"]
+    if isinstance(weights, np.ndarray) and 1 <= weights.ndim <= 4:
+        weights = xr.DataArray(weights, dims=("component", *SPACE[4 - weights.ndim :]))
     if not isinstance(weights, xr.DataArray):
         raise InputError(
             f"{where}: weights must be a DataArray with the dim component, got {type(weights).__name__}. Write "

@@ -17,20 +17,27 @@ ROUNDING = 20 * 2.3e-16
 
 @njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
 def pivot_by_table(
-    y: np.ndarray, rows: int, table: np.ndarray, limits: np.ndarray, smallest: int, v: np.ndarray
+    y: np.ndarray,
+    rows: int,
+    table: np.ndarray,
+    limits: np.ndarray,
+    smallest: int,
+    support: int,
+    best: int,
+    v: np.ndarray,
 ) -> int:
-    """Block principal pivoting with the solution of every support known in advance.
+    """Block principal pivoting with the solution of every support known in advance, from ``support`` on.
 
     ``table`` (2^n, rows, ENUMERATED) turns the target ``y`` of a pixel into ``v``: weights where the support has a
     column, half the gradient of the misfit where it has not; neither may be below ``limits`` (2^n, ENUMERATED) times
-    the length of y. Returns the support, or -1 where pivoting does not end.
+    the length of y. ``best`` is the least number that have been wrong so far. Returns the support, or -1 where pivoting
+    does not end.
     """
     size = 0.0
     for i in range(rows):
-        size += y[i] * y[i]
-    size = np.sqrt(size) * ROUNDING * rows
-    support = table.shape[0] - 1
-    best, patience = ENUMERATED + 1, 3
+        size += abs(y[i])
+    size *= ROUNDING * rows
+    patience = 3
     for _ in range(LONGEST):
         operator, limit = table[support], limits[support]
         for j in range(ENUMERATED):
@@ -70,7 +77,8 @@ def pivot_all_by_table(
     n = weights.shape[1]
     v = np.empty(ENUMERATED)
     for p in range(pixels):
-        support = pivot_by_table(target[p], rows, table, limits, smallest, v)
+        everything = table.shape[0] - 1
+        support = pivot_by_table(target[p], rows, table, limits, smallest, everything, ENUMERATED + 1, v)
         for j in range(n):
             weights[p, j] = np.nan if support < 0 else v[j] if support >> j & 1 else 0.0
 

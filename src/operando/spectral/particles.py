@@ -149,7 +149,7 @@ def particle_table(
     Rim and core are the outer and the innermost quarter of the distance from the rim to the innermost pixel. The sigma
     of a mean is that of independent errors of the pixels, :math:`\\sqrt{\\sum t_p^2 \\sigma_p^2} / \\sum t_p`; what is
     common to all pixels (I0, references) does not average out and is not in it: :func:`state_of_charge` has both.
-    Without ``sigma`` it is not known. The spread holds the noise of the pixels: of a uniform particle it is their error.
+    Without ``sigma`` it is not known. The spread holds the noise of the pixels: of a uniform particle it is that.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def as_spectra(stack: Any, *, where: str) -> xr.DataArray:
         raise InputError(f"{where}: real numbers are needed, got {data.dtype}. Take abs(...) of a complex image first.")
     known = "energy" in data.coords
     energy = energies_ev(data, where=where) if known else np.arange(data.sizes["energy"], dtype=float)
-    return data.assign_coords(energy=("energy", energy, ENERGY_ATTRS if known else {"units": "1"}))
+    return data.assign_coords(energy=("energy", energy, ENERGY_ATTRS if known else {}))
 
 
 def as_mask(mask: Any, stack: xr.DataArray, *, where: str) -> np.ndarray:

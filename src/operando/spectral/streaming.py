@@ -126,9 +126,7 @@ def _blocks(work: Work, data: Any, other: Any, rows: int, threads: int) -> Any:
 
     def one(first: int) -> None:
         stop = min(first + _BLOCK_PIXELS, pixels)
-        block = np.empty((rows, stop - first))
-        work(data, other, first, stop, block)
-        out[:, first:stop] = block
+        work(data, other, first, stop, out[:, first:stop])
 
     starts = range(0, pixels, _BLOCK_PIXELS)
     if threads == 1 or len(starts) < 2:

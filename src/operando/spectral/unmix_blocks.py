@@ -103,7 +103,6 @@ def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
             problem.table.operators,
             problem.table.limits,
             problem.sum_to_one,
-            not problem.dependent.any(),
             coefficients,
             target,
             squares,
@@ -122,7 +121,8 @@ def _shared(problem: Problem, data: Floats, first: int, stop: int) -> _Solved:
     # Pythagoras: the data is what the design reaches, and the rest. Digits are lost where hardly anything is left.
     precision = problem.precision[0]
     chi2 = precision * squares - np.einsum("kp,kp->p", target, target) + removed
-    misfits = np.stack([chi2 / precision, squares, chi2, np.full(pixels, float(len(problem.energies)))])
+    misfits = np.empty((4, pixels))
+    misfits[0], misfits[1], misfits[2], misfits[3] = chi2 / precision, squares, chi2, len(problem.energies)
     again = np.flatnonzero((chi2 < 1e-6 * precision * squares) | problem.uneven)
     if again.size:
         values = data[:, first + again]
@@ -187,23 +187,22 @@ def _counted(fit: Fit, data: Floats) -> _Solved:
 
 def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
     """Fill a block of results from solved pixels."""
+    from operando.spectral.unmix_compiled import summarize
+
     problem, rows = fit.problem, fit.layout
     f, n = problem.free, len(problem.names)
     weights = solved.coefficients[f:]
-    rest, square, chi2, energies = solved.misfits
     out[rows["weight"]] = weights
     for k, term in enumerate(problem.terms):
         out[rows[term]] = solved.coefficients[k]
-    out[rows["thickness"]] = weights.sum(axis=0)
-    spare = energies - f + problem.sum_to_one
-    with np.errstate(divide="ignore", invalid="ignore"):
-        missing = 0.0 * solved.coefficients[0]
-        out[rows["r_factor"]] = rest / square + missing
-        out[rows["chi2_reduced"]] = chi2 / _positive(spare - np.count_nonzero(weights > 0, axis=0)) + missing
-    out[rows["n_energies"]] = energies
+    summaries = [out[rows[name]][0] for name in ("thickness", "r_factor", "chi2_reduced")]
+    summarize(weights, solved.misfits, f, problem.sum_to_one, *summaries)
+    out[rows["n_energies"]] = solved.misfits[3]
     if fit.level is None and not fit.covariance:
         return
-    left = np.maximum(chi2 - solved.removed, 0.0) / _positive(spare - n)
+    chi2, energies = solved.misfits[2:]
+    spare = energies - f - n + problem.sum_to_one
+    left = np.maximum(chi2 - solved.removed, 0.0) / np.where(spare > 0, spare, np.nan)
     if not fit.known_sigma:
         scale = left
     elif fit.scale_sigma:
@@ -243,10 +242,6 @@ def _errors(fit: Fit, weights: Floats, unconstrained: Floats, covariance: Floats
         part = out[fit.layout[name]]
         part[:] = np.nan
         part[:, fine] = values.T
-
-
-def _positive(freedom: Floats) -> Floats:
-    return np.where(freedom > 0, freedom, np.nan)
 
 
 def _on_the_sum(unconstrained: Floats, covariance: Floats) -> tuple[Floats, Floats]:

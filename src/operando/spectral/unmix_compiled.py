@@ -176,7 +176,7 @@ def misfit(
                 out[k, start - first + p] = sums[k, p]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[misc,untyped-decorator,unused-ignore]
 def fit_shared(
     data: np.ndarray,
     first: int,
@@ -187,7 +187,6 @@ def fit_shared(
     table: np.ndarray,
     limits: np.ndarray,
     sum_to_one: bool,
-    full_rank: bool,
     coefficients: np.ndarray,
     target: np.ndarray,
     squares: np.ndarray,
@@ -200,42 +199,88 @@ def fit_shared(
     """
     m = triangle.shape[0]
     n = m - free
-    full = (1 << n) - 1
+    everything = (1 << n) - 1
     rows, smallest = (n + 1, 1) if sum_to_one else (n, 0)
     y, v = np.empty(n + 1), np.empty(ENUMERATED)
     y[n] = 1.0
     # Rows a power of two apart would fall on the same places of the cache.
     sums, w = np.empty((m, _TILE + 8)), np.empty((m, _TILE + 8))
+    lowest, left = np.empty(_TILE), np.empty(_TILE)
     for start in range(first, stop, _TILE):
         size = min(_TILE, stop - start)
         at = start - first
         project(data, start, start + size, operator, sums, squares[at : at + size])
+        # All weights at first, for all pixels side by side: most of the work for those that need no other support.
+        lowest[:size] = 0.0
+        for j in range(n):
+            row = w[free + j]
+            row[:size] = table[everything, n, j] if sum_to_one else 0.0
+            for i in range(n):
+                factor, column = table[everything, i, j], sums[free + i]
+                for p in range(size):
+                    row[p] += factor * column[p]
+            for p in range(size):
+                lowest[p] = min(lowest[p], row[p])
         for p in range(size):
+            if lowest[p] >= 0.0 and np.isfinite(squares[at + p]):
+                continue
+            support, wrong = everything, 0
             for j in range(n):
                 y[j] = sums[free + j, p]
-            support = pivot_by_table(y, rows, table, limits, smallest, v) if np.isfinite(squares[at + p]) else -1
-            if support < 0:
-                w[:, p] = np.nan
-                removed[at + p] = np.nan
-                continue
+                if w[free + j, p] < 0.0:
+                    support ^= 1 << j
+                    wrong += 1
+            if np.isfinite(squares[at + p]) and support >= smallest:
+                support = pivot_by_table(y, rows, table, limits, smallest, support, wrong, v)
+            else:
+                support = -1
             for j in range(n):
-                w[free + j, p] = v[j] if support >> j & 1 else 0.0
-            rest = 0.0
-            if support < full or sum_to_one or not full_rank:
-                for i in range(n):
-                    left = y[i]
-                    for j in range(i, n):
-                        left -= triangle[free + i, free + j] * w[free + j, p]
-                    rest += left * left
-            removed[at + p] = rest
-            for i in range(free - 1, -1, -1):
-                left = sums[i, p]
-                for j in range(i + 1, m):
-                    left -= triangle[i, j] * w[j, p]
-                w[i, p] = left / triangle[i, i]
+                w[free + j, p] = np.nan if support < 0 else v[j] if support >> j & 1 else 0.0
+        rest = removed[at : at + size]
+        rest[:] = 0.0
+        for i in range(m - 1, -1, -1):
+            for p in range(size):
+                left[p] = sums[i, p]
+            for j in range(i if i >= free else i + 1, m):
+                factor, row = triangle[i, j], w[j]
+                for p in range(size):
+                    left[p] -= factor * row[p]
+            if i >= free:
+                for p in range(size):
+                    rest[p] += left[p] * left[p]
+            else:
+                for p in range(size):
+                    w[i, p] = left[p] / triangle[i, i]
         for k in range(m):
             target[k, at : at + size] = sums[k, :size]
             coefficients[k, at : at + size] = w[k, :size]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")  # type: ignore[misc,untyped-decorator,unused-ignore]
+def summarize(
+    weights: np.ndarray,
+    misfits: np.ndarray,
+    terms: int,
+    sum_to_one: bool,
+    thickness: np.ndarray,
+    r_factor: np.ndarray,
+    chi2_reduced: np.ndarray,
+) -> None:
+    """Thickness, R-factor and reduced chi-square of ``weights`` (n, pixels) and ``misfits`` (4, pixels)."""
+    n, pixels = weights.shape
+    rest, squares, chi2, energies = misfits[0], misfits[1], misfits[2], misfits[3]
+    thickness[:] = 0.0
+    chi2_reduced[:] = terms - 1.0 if sum_to_one else terms
+    for j in range(n):
+        row = weights[j]
+        for p in range(pixels):
+            thickness[p] += row[p]
+            chi2_reduced[p] += 1.0 if row[p] > 0.0 else 0.0
+    for p in range(pixels):
+        missing = 0.0 * thickness[p]
+        freedom = energies[p] - chi2_reduced[p]
+        chi2_reduced[p] = chi2[p] / freedom + missing if freedom > 0.0 else np.nan
+        r_factor[p] = rest[p] / squares[p] + missing
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]

@@ -17,6 +17,9 @@ from operando.pipeline.stxm.fitting import noise_of
 from operando.pipeline.stxm.inputs import open_references, stoichiometry
 from operando.pipeline.stxm.settings import Lithiation, Particles, ReferenceSpectrum
 
+CLEAR = "field without rims and thick parts"
+"""The pixels of the sample whose spectra Beer and Lambert's law describes."""
+
 _FLAGS = ("boundary", "thick", "missing_reference")
 
 
@@ -46,7 +49,11 @@ def lithiate(task: Task) -> None:
         maps["lithiation"] = spectral.lithiation(found, x, minimum_thickness=how.minimum_thickness)
         maps["lithiation"] = maps["lithiation"].assign_attrs(long_name=how.label)
         maps["lithiation_sigma"] = spectral.lithiation_sigma(found, x, minimum_thickness=how.minimum_thickness)
-        tables.append(spectral.state_of_charge(found, x, range=how.charged_discharged, mask=sample, **spectra))
+        clear = sample & ~found["boundary"] & ~found["thick"]
+        for name, mask in {"field": sample, CLEAR: clear}.items():
+            if bool(mask.any()):
+                charge = spectral.state_of_charge(found, x, range=how.charged_discharged, mask=mask, **spectra)
+                tables.append(charge.assign(component=name))
     if len(names) > 1:
         maps["dominant"] = spectral.dominant_phase(found, minimum_thickness=how.minimum_thickness)
         mixing = spectral.disorder(found, mask=sample)

@@ -14,6 +14,7 @@ from operando.core.provenance import versions
 from operando.core.quantities import interval
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
+from operando.pipeline.stxm.lithium import CLEAR
 from operando.pipeline.stxm.shown import AMBIGUOUS, Shown, gather
 
 _CITATIONS = (
@@ -87,7 +88,7 @@ def _found(shown: Shown) -> report.Section:
 
 def _of_the_field(shown: Shown) -> pd.DataFrame:
     """What the field holds, called as the recipe calls it."""
-    rows = shown.rows("field", "lithiation", "state_of_charge")
+    rows = pd.concat([shown.rows(name, "lithiation", "state_of_charge") for name in (CLEAR, "field")])
     label = shown.settings.lithiation.label
     return rows if _LITHIUM in label else rows.replace({"quantity": {"lithiation": label}})
 
@@ -217,7 +218,7 @@ def _facts(shown: Shown) -> dict[str, str]:
         "Phases": ", ".join(str(name) for name in shown.references["component"].values),
         "Explained variance": f"{100 * shown.json('fit.json')['explained_variance']:.1f} %",
     }
-    row = shown.rows("field", "lithiation")
+    row = shown.rows(CLEAR, "lithiation")
     if len(row):
         facts[shown.settings.lithiation.label] = f"{row['value'].iloc[0]:.3f} +- {1.96 * row['sigma'].iloc[0]:.3f}"
     return facts
@@ -273,7 +274,8 @@ def _methods(shown: Shown) -> Iterator[str]:
     )
     yield (
         "Lithiation: mean of the x of the phases, by weight. That of the field comes from the mean spectrum; its error "
-        "is the jackknife over blocks of energies, which also sees what all pixels share."
+        "is the jackknife over blocks of energies, which also sees what all pixels share. It is given without rims and "
+        "thick parts, where averaging transmission or stray light shifts it without leaving a residual, and with them."
     )
     yield (
         "Ambiguity: the largest share of the thickness that another set of phases, whose fit is not significantly "

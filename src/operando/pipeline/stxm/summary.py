@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from operando.pipeline.storage import read_json, read_table
+from operando.pipeline.stxm.lithium import CLEAR
 
 
 def summary_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -26,11 +27,12 @@ def summary_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
                 "+-": share.get("sigma"),
             }
         )
-    field = []
-    for quantity in ("lithiation", "state_of_charge", "explained variance", "explained variance of the mean spectrum"):
-        row = value.get(("field", quantity))
-        if row is not None:
-            field.append({"field": quantity.replace("_", " "), "value": row["value"], "+-": row["sigma"]})
+    field = [
+        {"of": name, "quantity": quantity.replace("_", " "), "value": row["value"], "+-": row["sigma"]}
+        for name in (CLEAR, "field")
+        for quantity in ("lithiation", "state_of_charge", "explained variance")
+        if (row := value.get((name, quantity))) is not None
+    ]
     doubts = [
         {"share of the sample": quantity.removeprefix("flagged, ").replace("_", " "), "value": row["value"]}
         for (name, quantity), row in value.items()
