@@ -88,7 +88,7 @@ def _found(shown: Shown) -> report.Section:
 
 def _of_the_field(shown: Shown) -> pd.DataFrame:
     """What the field holds, called as the recipe calls it."""
-    rows = pd.concat([shown.rows(name, "lithiation", "state_of_charge") for name in (CLEAR, "field")])
+    rows = pd.concat([shown.rows(name, "lithiation", "state_of_charge") for name in ("field", CLEAR)])
     label = shown.settings.lithiation.label
     return rows if _LITHIUM in label else rows.replace({"quantity": {"lithiation": label}})
 
@@ -218,7 +218,7 @@ def _facts(shown: Shown) -> dict[str, str]:
         "Phases": ", ".join(str(name) for name in shown.references["component"].values),
         "Explained variance": f"{100 * shown.json('fit.json')['explained_variance']:.1f} %",
     }
-    row = shown.rows(CLEAR, "lithiation")
+    row = shown.rows("field", "lithiation")
     if len(row):
         facts[shown.settings.lithiation.label] = f"{row['value'].iloc[0]:.3f} +- {1.96 * row['sigma'].iloc[0]:.3f}"
     return facts

@@ -29,7 +29,7 @@ def summary_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
         )
     field = [
         {"of": name, "quantity": quantity.replace("_", " "), "value": row["value"], "+-": row["sigma"]}
-        for name in (CLEAR, "field")
+        for name in ("field", CLEAR)
         for quantity in ("lithiation", "state_of_charge", "explained variance")
         if (row := value.get((name, quantity))) is not None
     ]
