@@ -155,3 +155,130 @@ def test_more_weights_than_images_are_a_fault(demo: Path, tmp_path: Path) -> Non
     io.save_image(stack, tmp_path / "few.nxs")
     path = edited(demo, tmp_path, inputs={"stack": str(tmp_path / "few.nxs")}, unmix={"background": "linear"})
     assert any("cannot be told from 4 images" in fault for fault in load(path).faults())
+
+
+def small(demo: Path, folder: Path, **changes: object) -> Path:
+    """The recipe of the demo on a crop of its stack, without movie and alignment."""
+    stack = io.open_image(demo.parent / "stack/stack.nxs").isel(y=slice(0, 28), x=slice(0, 28))
+    io.save_image(stack, folder / "small.nxs")
+    path = edited(demo, folder, align={"method": "none"}, report={"movie": False, "spectra": 1, "images": 2}, **changes)
+    content = yaml.safe_load(path.read_text())
+    content["inputs"].setdefault("kind", "counts")
+    if "small" not in str(content["inputs"]["stack"]):
+        content["inputs"]["stack"] = str(folder / "small.nxs")
+    content.pop("truth")
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.slow
+def test_an_optical_density_runs_to_its_report_and_the_recipe_as_run_can_be_run_again(
+    demo: Path, tmp_path: Path
+) -> None:
+    path = small(demo, tmp_path)
+    counts, i0 = io.open_image(tmp_path / "small.nxs").compute(), io.open_spectra(demo.parent / "stack/i0.csv")
+    density = np.log(i0.isel(component=0, drop=True) / counts.clip(min=1)).transpose("energy", "y", "x")
+    io.save_image(density.astype("float32").assign_attrs(units="1"), tmp_path / "small-density.nxs")
+    content = yaml.safe_load(path.read_text())
+    content["inputs"] = {"stack": str(tmp_path / "small-density.nxs"), "kind": "optical density"}
+    path.write_text(yaml.safe_dump(content))
+    loaded = load(path)
+    loaded.run()
+    assert (loaded.folder / "report.html").exists()
+    assert not load(loaded.folder / "recipe.yaml", output=loaded.folder).plan().pending
+
+
+@pytest.mark.slow
+def test_images_of_an_interrupted_scan_that_are_missing_are_left_out_and_said(demo: Path, tmp_path: Path) -> None:
+    path = small(demo, tmp_path)
+    stack = io.open_image(tmp_path / "small.nxs").compute().astype("float32")
+    stack[[3, 40]] = np.nan
+    stack[5, 2, 2] = np.nan
+    io.save_image(stack, tmp_path / "small.nxs", overwrite=True)
+    loaded = load(path)
+    loaded.run()
+    density = io.open_image(loaded.folder / "density.zarr")
+    assert density.sizes["energy"] == stack.sizes["energy"] - 2
+    assert not np.isin(stack.energy.values[[3, 40]], density.energy.values).any()
+    page = (loaded.folder / "report.html").read_text()
+    assert "2 of 81 images have no value and were left out" in page
+
+
+@pytest.mark.slow
+def test_as_many_images_as_phases_give_maps_and_a_field_whose_error_is_noise_alone(demo: Path, tmp_path: Path) -> None:
+    path = small(demo, tmp_path)
+    stack = io.open_image(tmp_path / "small.nxs").sel(energy=[514.0, 518.5]).compute()
+    io.save_image(stack, tmp_path / "small.nxs", overwrite=True)
+    content = yaml.safe_load(path.read_text())
+    content["references"] = [item for item in content["references"] if item["column"] in ("alpha", "gamma")]
+    path.write_text(yaml.safe_dump(content))
+    loaded = load(path)
+    loaded.run()
+    ledger = read_table(loaded.folder / "ledger.parquet").set_index(["component", "quantity"])
+    assert np.isfinite(ledger.loc[("field", "lithiation"), "value"])
+    assert "too few energies to see what all pixels share" in (loaded.folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_field_too_thin_for_clusters_still_has_its_maps(demo: Path, tmp_path: Path) -> None:
+    path = small(demo, tmp_path, decompose={"minimum_optical_density": 50.0})
+    loaded = load(path)
+    loaded.run()
+    assert (loaded.folder / "maps.zarr").exists()
+    assert "What the stack shows by itself is not known in full" in (loaded.folder / "report.html").read_text()
+
+
+def test_energies_that_repeat_are_averaged_where_the_recipe_says_so(demo: Path, tmp_path: Path) -> None:
+    stack = io.open_image(demo.parent / "stack/stack.nxs").isel(energy=[0, 1, 1, 2, 3, 4, 5, 6])
+    io.save_image(stack, tmp_path / "twice.nxs")
+    twice = {"stack": str(tmp_path / "twice.nxs")}
+    path = edited(demo, tmp_path, inputs=twice)
+    assert any("each energy must be there once" in fault for fault in load(path).faults())
+    assert load(edited(demo, tmp_path, inputs={**twice, "repeats": "mean"})).faults() == []
+
+
+def test_i0_that_does_not_reach_or_is_not_one_spectrum_is_a_fault(demo: Path, tmp_path: Path) -> None:
+    spectra = io.open_spectra(demo.parent / "stack/references.csv")
+    io.save_spectra(spectra.isel(component=[0], energy=slice(10, None)), tmp_path / "i0.csv")
+    for file, said in ((demo.parent / "stack/references.csv", "holds 4 spectra"), (tmp_path / "i0.csv", "lie outside")):
+        (fault,) = load(edited(demo, tmp_path, inputs={"i0": {"file": str(file)}})).faults()
+        assert fault.startswith("inputs.i0.file")
+        assert said in fault
+    named = {"file": str(demo.parent / "stack/references.csv"), "column": "alpha"}
+    assert load(edited(demo, tmp_path, inputs={"i0": named})).faults() == []
+
+
+def test_a_truth_of_other_phases_or_of_another_grid_is_a_fault(demo: Path, tmp_path: Path) -> None:
+    truth = io.open_image(demo.parent / "stack/truth.zarr")
+    io.save_image(truth.isel(component=slice(0, 2)), tmp_path / "few.zarr")
+    io.save_image(truth.isel(x=slice(0, 20)), tmp_path / "narrow.zarr")
+    for name, said in (("few", "it lacks delta, gamma"), ("narrow", "on the grid of the stack")):
+        (fault,) = load(edited(demo, tmp_path, truth=str(tmp_path / f"{name}.zarr"))).faults()
+        assert said in fault
+
+
+def test_references_that_no_fit_can_tell_apart_are_a_fault(demo: Path, tmp_path: Path) -> None:
+    file = str(demo.parent / "stack/references.csv")
+    twice = [{"file": file, "column": "gamma", "x": 1}, {"file": file, "column": "gamma", "name": "again", "x": 2}]
+    (fault,) = load(edited(demo, tmp_path, references=twice)).faults()
+    assert "gamma, again cannot be told apart" in fault
+
+
+def test_a_pre_edge_given_from_high_to_low_is_the_same_range(demo: Path, tmp_path: Path) -> None:
+    loaded = load(edited(demo, tmp_path, normalize={"pre_edge": [513, 511]}))
+    assert loaded.settings.normalize.pre_edge == (511.0, 513.0)
+
+
+def test_a_dead_time_without_a_dwell_is_a_fault(demo: Path, tmp_path: Path) -> None:
+    (fault,) = load(edited(demo, tmp_path, detector={"dead_time_us": 0.05, "dwell_ms": None})).faults()
+    assert fault.startswith("detector.dwell_ms")
+
+
+def test_complex_amplitudes_are_no_optical_density(demo: Path, tmp_path: Path) -> None:
+    stack = io.open_image(demo.parent / "stack/stack.nxs").compute()
+    io.save_image(np.sqrt(stack).astype("complex64"), tmp_path / "complex.zarr")
+    path = edited(demo, tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["inputs"] = {"stack": str(tmp_path / "complex.zarr"), "kind": "optical density"}
+    path.write_text(yaml.safe_dump(content))
+    assert any("complex amplitudes" in fault for fault in load(path).faults())

@@ -276,7 +276,15 @@ def test_references_follow_lithium():
         ({"stray": 1.5}, "'stray': 1.5"),
         ({"i0_counts": 0}, "'i0_counts': 0"),
         ({"seed": -1}, "'seed': -1"),
-        ({"energies": [-5.0]}, "energies must be positive"),
+        ({"energies": [-5.0]}, "at least 100 eV"),
+        ({"energies": [0.515, 0.518]}, "Give them in eV"),
+        ({"energies": "513 to 530"}, "a row of numbers"),
+        ({"energies": [515.0, 515.0]}, "there once"),
+        ({"shape": 32}, "two numbers of pixels"),
+        ({"shape": (32.5, 32)}, "two numbers of pixels"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"supersampling": 0.5}, "supersampling must be a whole number"),
         ({"n_particles": 0}, "'n_particles': 0"),
         ({"thickness_um": float("nan")}, "thickness_um"),
     ],
@@ -284,6 +292,12 @@ def test_references_follow_lithium():
 def test_what_cannot_be_is_refused(words, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
         samples.stxm_particle(**words)
+
+
+def test_particles_smaller_than_a_cell_leave_numbers():
+    made = samples.stxm_particle((24, 24), radius_px=0.3, energies=[515.0, 518.0], seed=3001)
+    assert np.isfinite(made.counts.values).all()
+    assert np.isfinite(made.weight.values).all()
 
 
 def maps(values, names=("a", "b"), **words) -> xr.DataArray:

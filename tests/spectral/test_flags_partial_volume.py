@@ -73,7 +73,7 @@ def test_a_probe_below_zero_and_other_references_are_refused():
         partial_volume(fitted(1.0, 2.0), SPECTRA[:1])
 
 
-def test_unmixing_again_with_what_was_lost_halves_the_error_at_rims_and_phase_boundaries():
+def test_unmixing_again_with_what_was_lost_lowers_the_error_at_rims_and_phase_boundaries():
     sample = samples.stxm_particle(
         (64, 64), kind="mosaic", seed=3101, i0_counts=1e5, drift_px=0.0, stray=0.0, thick_um=None, missing_phase=False
     )

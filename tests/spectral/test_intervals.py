@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from operando.core.errors import InputError
 from operando.spectral import bounded_interval, weight_errors
@@ -178,6 +179,16 @@ def test_weights_with_a_fixed_sum_stay_within_it_and_are_uncertain_at_a_corner()
     assert sigma[0, 0] == pytest.approx(sigma[0, 1], rel=0.3)
     assert sigma[0, 0] > 0.05
     assert sigma[1] == pytest.approx([0.1, 0.1])
+
+
+def test_noise_that_was_estimated_from_few_energies_makes_errors_longer():
+    x = [[20.0, 30.0]] * 2
+    sigma, low, high = weight_errors(x, x, two(0.0), freedom=[7, 1e9])
+    assert sigma[0] == pytest.approx(2.364624 / 1.959964)
+    assert high[0] - low[0] == pytest.approx(2 * 2.364624, rel=1e-5)
+    assert sigma[1] == pytest.approx(1.0)
+    _, low, high = weight_errors(x, x, two(0.0), freedom=[7, 7], level=0.68)
+    assert high[0] - low[0] == pytest.approx(2 * student.ppf(0.84, 7), rel=1e-5)
 
 
 def test_pixels_without_a_fit_have_no_errors():

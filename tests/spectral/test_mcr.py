@@ -75,6 +75,22 @@ def test_with_closure_weights_add_up_to_one_and_scales_are_right():
     np.testing.assert_allclose(found["weight"], shares, atol=0.02)
 
 
+def test_a_background_of_either_sign_is_no_spectrum():
+    stack, spectra, _ = mixture()
+    offset = np.linspace(-0.4, 0.4, 20)
+    found = mcr_als(
+        stack + offset, spectra[:2], fixed="all", unknown=1, background="constant", tolerance=1e-8, max_iter=1000
+    )
+    # The unknown may hold a constant too, where it is alone in no energy: its weights carry the scale.
+    fit = unmix(stack + offset, spectra, background="constant")
+    np.testing.assert_allclose(found["weight"][:2], fit["weight"][:2].transpose("component", "y", "x"), atol=0.02)
+    assert found.attrs["lack_of_fit"] < 1e-3
+    assert found["constant"].dims == ("y", "x")
+    np.testing.assert_allclose(
+        mcr_als(stack + offset, spectra, fixed="all", background="constant")["constant"], fit["constant"], atol=1e-9
+    )
+
+
 def test_fixed_by_name_and_starts_from_clusters_or_factors():
     stack, spectra, _ = mixture(noise=0.005)
     one = mcr_als(stack, spectra, fixed=["b"], max_iter=50)

@@ -93,11 +93,7 @@ def read_hdf5_table(path: Path, group: str | None, energy: np.ndarray | None) ->
         others = chosen or [
             entry for entry in parent.values() if isinstance(entry, h5py.Dataset) and not is_energy(_name(entry))
         ]
-        columns = {
-            _name(entry): np.asarray(entry[()], dtype=float)
-            for entry in others
-            if entry.shape == energy.shape and np.issubdtype(entry.dtype, np.number)
-        }
+        columns = {_name(e): values for e in others if (values := _spectrum(e, energy)) is not None}
         if not columns:
             raise FileError(
                 f"{path}: beside the {energy.size} energies there must be vectors of {energy.size} values, got "
@@ -154,6 +150,15 @@ def _energy_of(group: Any) -> Any:
     return next(
         (e for e in group.values() if isinstance(e, h5py.Dataset) and len(e.shape) == 1 and is_energy(_name(e))), None
     )
+
+
+def _spectrum(entry: Any, energy: np.ndarray) -> np.ndarray | None:
+    """A vector of one value per energy, or the second column of a table with just these energies."""
+    if not np.issubdtype(entry.dtype, np.number) or np.issubdtype(entry.dtype, np.complexfloating):
+        return None
+    if entry.shape == (energy.size, 2) and np.allclose(entry[:, 0], energy, rtol=1e-6):
+        return np.asarray(entry[:, 1], dtype=float)
+    return np.asarray(entry[()], dtype=float) if entry.shape == energy.shape else None
 
 
 def _name(entry: Any) -> str:

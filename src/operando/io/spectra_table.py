@@ -83,7 +83,7 @@ def read_text_table(path: Path) -> Table:
         if not rows:
             separator, fields = _split(line)
         else:
-            fields = _fields(line, separator)
+            fields = _fields(line, separator, len(rows[-1][1]))
         if _is_row(fields, started=bool(rows)):
             if rows and len(fields) != len(rows[-1][1]):
                 # A count of points or a title of numbers may stand before the table, nothing may stand within it.
@@ -163,10 +163,10 @@ def _split(line: str) -> tuple[str | None, list[str]]:
     return separator, _fields(line, separator)
 
 
-def _fields(line: str, separator: str | None) -> list[str]:
+def _fields(line: str, separator: str | None, width: int = 1) -> list[str]:
     fields = [text.strip().strip('"') for text in (line.split() if separator is None else line.split(separator))]
     # A separator at the end of each line is a habit of some programs, not an empty column.
-    return fields[:-1] if separator is not None and len(fields) > 1 and not fields[-1] else fields
+    return fields[:-1] if separator is not None and len(fields) > width and not fields[-1] else fields
 
 
 def _is_row(fields: list[str], *, started: bool) -> bool:

@@ -167,7 +167,9 @@ def _draw_errors(
         ax.plot(
             part["k"], part["sigma"], ls="none", marker=marker, mfc="none", mec=color, ms=4.5, label=f"{way}, found"
         )
-    ax.set_yscale("log")
+    if any((np.asarray(line.get_ydata()) > 0).any() for line in ax.get_lines()):
+        # Of one phase the lithiation is known without measuring it: no error has a logarithm.
+        ax.set_yscale("log")
     ax.xaxis.get_major_locator().set_params(integer=True)
     of = component or ("lithiation" if what == "lithiation" else "weights, the largest")
     text = wording.wrapped(wording.label_text(f"Predicted error of the {of}", unit), 46)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -132,18 +133,22 @@ def fit_every_pixel(
     sort: bool = False,
     nonnegative: bool = True,
     sum_to_one: bool = False,
+    terms: Mapping[str, np.ndarray] | None = None,
 ) -> xr.Dataset:
     """Weights of given spectra in every pixel, and what they leave over, as factorizations report them."""
     n, energies = spectra.shape
-    weight = np.full((n, use.size), np.nan)
+    terms = terms or {}
+    columns, unbounded = np.vstack([*terms.values(), spectra]), len(terms)
+    weight = np.full((unbounded + n, use.size), np.nan)
     left, square = np.full(use.size, np.nan), np.full(use.size, np.nan)
     for position, rows in pixel_blocks(data, use):
-        enough = np.isfinite(rows).sum(axis=1) >= max(n, -(-energies // 2))
+        enough = np.isfinite(rows).sum(axis=1) >= max(len(columns), -(-energies // 2))
         position, rows = position[enough], rows[enough]
-        found = weights_of(rows, spectra, nonnegative=nonnegative, sum_to_one=sum_to_one)
+        found = weights_of(rows, columns, nonnegative=nonnegative, sum_to_one=sum_to_one, unbounded=unbounded)
         weight[:, position] = found.T
-        left[position] = np.nansum((rows - found @ spectra) ** 2, axis=1)
+        left[position] = np.nansum((rows - found @ columns) ** 2, axis=1)
         square[position] = np.nansum(rows**2, axis=1)
+    offsets, weight = weight[:unbounded], weight[unbounded:]
     total = np.nansum(weight, axis=1)
     order = np.argsort(-total, kind="stable") if sort else np.arange(n)
     weight, spectra = weight[order], spectra[order]
@@ -158,16 +163,27 @@ def fit_every_pixel(
         "r_factor": (space, r_factor.reshape(shape), {"units": "1", "long_name": "R-factor"}),
         "purity": (("component",), purity(weight), {"units": "1", "long_name": "Largest share of a pixel"}),
     }
+    for name, values in zip(terms, offsets, strict=True):
+        made[name] = (space, values.reshape(shape), {"units": unit, "long_name": f"Background, {name}"})
     coords = {"component": names, **{dim: data[dim] for dim in data.dims if dim in data.coords}}
     return xr.Dataset(made, coords=coords, attrs=attrs)
 
 
 def weights_of(
-    rows: np.ndarray, spectra: np.ndarray, *, nonnegative: bool = True, sum_to_one: bool = False
+    rows: np.ndarray,
+    spectra: np.ndarray,
+    *,
+    nonnegative: bool = True,
+    sum_to_one: bool = False,
+    unbounded: int = 0,
 ) -> np.ndarray:
-    """Least-squares weights (pixels, component) of spectra in pixels (pixels, energy), NaN left out."""
+    """Least-squares weights (pixels, component) of spectra in pixels (pixels, energy), NaN left out.
+
+    The first ``unbounded`` of them may be negative in any case and do not count for the sum.
+    """
+    free = np.arange(len(spectra)) < unbounded
     if all_finite(rows):
-        return _solved(spectra @ spectra.T, rows @ spectra.T, nonnegative, sum_to_one)
+        return _solved(spectra @ spectra.T, rows @ spectra.T, free, nonnegative, sum_to_one)
     finite = np.isfinite(rows)
     rhs = np.where(finite, rows, 0.0) @ spectra.T
     n, energies = spectra.shape
@@ -175,17 +191,17 @@ def weights_of(
     whole = finite.all(axis=1)
     gram = spectra @ spectra.T
     if whole.any():
-        out[whole] = _solved(gram, rhs[whole], nonnegative, sum_to_one)
+        out[whole] = _solved(gram, rhs[whole], free, nonnegative, sum_to_one)
     if not whole.all():
         products = (spectra[:, None] * spectra[None]).reshape(n * n, energies)
         own = (finite[~whole].astype(float) @ products.T).reshape(-1, n, n)
-        out[~whole] = _solved(own, rhs[~whole], nonnegative, sum_to_one)
+        out[~whole] = _solved(own, rhs[~whole], free, nonnegative, sum_to_one)
     return out
 
 
-def _solved(gram: np.ndarray, rhs: np.ndarray, nonnegative: bool, sum_to_one: bool) -> np.ndarray:
+def _solved(gram: np.ndarray, rhs: np.ndarray, free: np.ndarray, nonnegative: bool, sum_to_one: bool) -> np.ndarray:
     if nonnegative or sum_to_one:
-        return np.asarray(nonnegative_least_squares(gram, rhs, sum_to_one=sum_to_one))
+        return np.asarray(nonnegative_least_squares(gram, rhs, free=free, sum_to_one=sum_to_one))
     if gram.ndim == 2:
         return np.asarray(np.linalg.lstsq(gram, rhs.T, rcond=None)[0].T)
     return np.asarray((np.linalg.pinv(gram, hermitian=True) @ rhs[..., None])[..., 0])

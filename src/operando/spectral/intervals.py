@@ -136,6 +136,7 @@ def weight_errors(
     covariance: ArrayLike,
     *,
     sum_to_one: bool = False,
+    freedom: ArrayLike | None = None,
     level: float = 0.95,
 ) -> tuple[Floats, Floats, Floats]:
     """Standard deviation and interval of every weight of a non-negative fit.
@@ -151,6 +152,9 @@ def weight_errors(
         of the full inverse that belongs to the weights), times the variance of the noise in an unweighted fit.
     sum_to_one : bool
         The weights of a pixel add up to one.
+    freedom : array-like, shape (pixels,), optional
+        Degrees of freedom of the residual that the noise was estimated from, where it was: errors are then longer by the
+        quantile of Student's t over that of the normal, 1.2 times for 7 degrees and 95 %.
     level : float
         Of the interval, in [0.5, 1).
 
@@ -222,7 +226,7 @@ def weight_errors(
         widest = np.max(np.where(w > 0, 0.0, spread), axis=1, initial=0.0)
         spread = np.where((w > 0) & corner[:, None], widest[:, None], spread)
     most = 1.0 if sum_to_one else np.inf
-    ends(w, estimate, spread, *_ends_table(level), most, sigma, low, high)
+    ends(w, estimate, spread, *_ends_table(level), _stretch(freedom, level), most, sigma, low, high)
     return sigma, low, high
 
 
@@ -235,6 +239,19 @@ def _ends_table(level: float) -> tuple[float, float, Floats, Floats, float]:
     low, _ = _bounded(np.linspace(one_sided, 2 * two_sided, points), one, level)
     _, high = _bounded(np.linspace(-depth, 0.0, points), one, level)
     return two_sided, one_sided, low, high, depth
+
+
+def _stretch(freedom: ArrayLike | None, level: float) -> Floats:
+    """Student's over normal quantiles, at 95 % and at the level: (1 or pixels, 2)."""
+    if freedom is None:
+        return np.ones((1, 2))
+    from scipy.stats import norm, t
+
+    # There are few distinct degrees of freedom, and quantiles of t are slow.
+    distinct, which = np.unique(np.asarray(freedom, dtype=float), return_inverse=True)
+    both = np.array([0.95, level]) / 2 + 0.5
+    with np.errstate(invalid="ignore"):
+        return np.asarray(t.ppf(both, np.maximum(distinct, 1.0)[:, None]) / norm.ppf(both))[which.reshape(-1)]
 
 
 @lru_cache(maxsize=1)

@@ -63,6 +63,7 @@ def ends(
     low_table: np.ndarray,
     high_table: np.ndarray,
     depth: float,
+    stretch: np.ndarray,
     most: float,
     sigma: np.ndarray,
     low: np.ndarray,
@@ -78,8 +79,9 @@ def ends(
     low_step = (low_table.size - 1) / (2.0 * two_sided - one_sided)
     high_step = (high_table.size - 1) / depth
     for p in range(pixels):
+        row = p if len(stretch) > 1 else 0
         for j in range(n):
-            w, s = weights[p, j], spread[p, j]
+            w, s = weights[p, j], spread[p, j] * stretch[row, 0]
             if np.isnan(w) or np.isnan(s) or np.isnan(estimate[p, j]):
                 sigma[p, j] = np.nan
                 low[p, j] = np.nan
@@ -92,6 +94,7 @@ def ends(
                 continue
             # The 0.02 keeps the lower end above zero once the one-sided test says that the phase is present.
             sigma[p, j] = s * min(max((w / s - 0.02) / normal, tail / normal), 1.0)
+            s = spread[p, j] * stretch[row, 1]
             x = estimate[p, j] / s
             if x <= one_sided:
                 bottom = 0.0

@@ -14,6 +14,7 @@ from operando.spectral.factorization import fit_every_pixel, weights_of
 from operando.spectral.match import match_energies
 from operando.spectral.nnls import nonnegative_least_squares
 from operando.spectral.pixels import as_mask, as_spectra, sample_pixels
+from operando.spectral.unmix_problem import background_terms, term_values
 
 
 def mcr_als(
@@ -24,6 +25,7 @@ def mcr_als(
     unknown: int = 0,
     nonnegative: bool = True,
     closure: bool = False,
+    background: str | Sequence[str] | None = None,
     mask: Any = None,
     tolerance: float = 1e-6,
     max_iter: int = 500,
@@ -47,6 +49,8 @@ def mcr_als(
         Neither weights nor free spectra may be negative.
     closure : bool
         Weights of a pixel add up to one: for a stack divided by its thickness.
+    background : optional
+        Background terms as in :func:`unmix`, free in sign, known in shape.
     mask : bool array, dims ([z], y, x), optional
         True where a pixel counts.
     tolerance : float
@@ -60,10 +64,10 @@ def mcr_als(
     -------
     Dataset
         ``weight`` (component, [z], y, x), ``spectrum`` (component, energy), ``r_factor`` ([z], y, x), ``purity``
-        (component), as :func:`nmf`; ``free`` (component), which spectra were not held; ``lack_of_fit`` (iteration).
-        ``attrs``: ``converged``, ``iterations``, ``lack_of_fit`` over every pixel, ``vanished`` (components that no
-        pixel needs). A free spectrum is scaled to the mean of the initial ones, so that its weights are thicknesses if
-        it absorbs as they do on average; with ``closure`` nothing is scaled.
+        (component), as :func:`nmf`; one image per background term; ``free`` (component), which spectra were not held;
+        ``lack_of_fit`` (iteration). ``attrs``: ``converged``, ``iterations``, ``lack_of_fit`` over every pixel,
+        ``vanished`` (components that no pixel needs). A free spectrum is scaled to the mean of the initial ones, so
+        that its weights are thicknesses if it absorbs as they do on average; with ``closure`` nothing is scaled.
 
     Raises
     ------
@@ -120,16 +124,26 @@ def mcr_als(
     _, rows = sample_pixels(data, use, most=max_pixels, seed=seed, where=where)
     spectra = np.asarray(known.values, dtype=float)
     level = float(np.abs(spectra).mean())
+    energies = np.asarray(known["energy"].values, dtype=float)
+    terms = {term: term_values(term, energies) for term in background_terms(background, where=where)}
+    offsets = np.array([*terms.values()]).reshape(len(terms), energies.size)
     for k in range(int(unknown)):
-        start = _worst_explained(rows, spectra, nonnegative)
+        start = _worst_explained(rows, offsets, spectra, nonnegative)
         spectra = np.vstack([spectra, start * (level / np.abs(start).mean())])
         names.append(f"unknown {k + 1}")
     free = np.array([*(~held), *[True] * int(unknown)])
     spectra, history, converged = _alternate(
-        rows, spectra, free, nonnegative, closure, 0.0 if closure else level, tolerance, max_iter
+        rows, offsets, spectra, free, nonnegative, closure, 0.0 if closure else level, tolerance, max_iter
     )
     made = fit_every_pixel(
-        data, use, spectra, names, {"converged": converged}, nonnegative=nonnegative, sum_to_one=closure
+        data,
+        use,
+        spectra,
+        names,
+        {"converged": converged},
+        nonnegative=nonnegative,
+        sum_to_one=closure,
+        terms=terms,
     )
     made["spectrum"].attrs["units"] = str(known.attrs.get("units", "1"))
     if str(known.attrs.get("units", "1")) == "um-1":
@@ -142,6 +156,7 @@ def mcr_als(
         "unknown": int(unknown),
         "nonnegative": nonnegative,
         "closure": closure,
+        "background": list(terms),
         "tolerance": tolerance,
         "max_iter": max_iter,
         "max_pixels": max_pixels,
@@ -162,16 +177,20 @@ def _held(names: list[str], fixed: str | Sequence[str], *, where: str) -> np.nda
     return np.array([name in fixed for name in names])
 
 
-def _worst_explained(rows: np.ndarray, spectra: np.ndarray, nonnegative: bool) -> np.ndarray:
-    """Mean spectrum of the 1 % of pixels, five at least, with the largest residual."""
-    left = ((rows - weights_of(rows, spectra, nonnegative=nonnegative) @ spectra) ** 2).sum(axis=1)
+def _worst_explained(rows: np.ndarray, offsets: np.ndarray, spectra: np.ndarray, nonnegative: bool) -> np.ndarray:
+    """Mean spectrum of the 1 % of pixels, five at least, with the largest residual, without its background."""
+    columns, unbounded = np.vstack([offsets, spectra]), len(offsets)
+    weight = weights_of(rows, columns, nonnegative=nonnegative, unbounded=unbounded)
+    left = ((rows - weight @ columns) ** 2).sum(axis=1)
     worst = np.argsort(left)[-max(min(5, left.size), left.size // 100) :]
-    start = np.average(rows[worst], axis=0, weights=left[worst] if left[worst].sum() > 0 else None)
-    return np.maximum(start, 0.0) if nonnegative else start
+    seen = rows[worst] - weight[worst, :unbounded] @ offsets
+    start = np.average(seen, axis=0, weights=left[worst] if left[worst].sum() > 0 else None)
+    return np.maximum(start, 0.0) if nonnegative else np.asarray(start)
 
 
 def _alternate(
     rows: np.ndarray,
+    offsets: np.ndarray,
     spectra: np.ndarray,
     free: np.ndarray,
     nonnegative: bool,
@@ -182,14 +201,18 @@ def _alternate(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     square = float((rows**2).sum())
     history: list[float] = []
+    unbounded = len(offsets)
+    moving = np.concatenate([np.zeros(unbounded, dtype=bool), free])
+    columns = np.vstack([offsets, spectra])
     for _ in range(max_iter):
-        weight = weights_of(rows, spectra, nonnegative=nonnegative, sum_to_one=closure)
-        history.append(float(np.sqrt(((rows - weight @ spectra) ** 2).sum() / square)))
+        weight = weights_of(rows, columns, nonnegative=nonnegative, sum_to_one=closure, unbounded=unbounded)
+        history.append(float(np.sqrt(((rows - weight @ columns) ** 2).sum() / square)))
         done = len(history) > 1 and history[-2] - history[-1] <= tolerance * history[-2]
         if done or not free.any() or history[-1] < 1e-12:
-            return spectra, np.array(history), True
-        gram = weight[:, free].T @ weight[:, free]
-        target = weight[:, free].T @ rows - (weight[:, free].T @ weight[:, ~free]) @ spectra[~free]
+            return columns[unbounded:], np.array(history), True
+        amount = weight[:, moving]
+        gram = amount.T @ amount
+        target = amount.T @ rows - (amount.T @ weight[:, ~moving]) @ columns[~moving]
         if nonnegative:
             updated = nonnegative_least_squares(gram, target.T).T
         else:
@@ -197,7 +220,7 @@ def _alternate(
         if level:
             mean = np.abs(updated).mean(axis=1, keepdims=True)
             # One that no pixel needs any more is left as it was.
-            updated = np.where(mean > 0, updated * (level / np.where(mean > 0, mean, 1.0)), spectra[free])
-        spectra = spectra.copy()
-        spectra[free] = updated
-    return spectra, np.array(history), False
+            updated = np.where(mean > 0, updated * (level / np.where(mean > 0, mean, 1.0)), columns[moving])
+        columns = columns.copy()
+        columns[moving] = updated
+    return columns[unbounded:], np.array(history), False

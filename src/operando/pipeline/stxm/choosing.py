@@ -30,13 +30,15 @@ def choose(task: Task) -> None:
         "photons": photons,
         "thickness": float(np.median(seen)) if seen.size and np.median(seen) > 0 else None,
         "background": fit.terms,
+        "energy_error": how.energy_error,
+        "criterion": how.criterion,
     }
     ks = [k for k in how.counts if k <= density.sizes["energy"]]
-    table = spectral.error_against_k(references, ks, seed=given["seed"], criterion=_criterion(common), **common)
+    table = spectral.error_against_k(references, ks, seed=given["seed"], **common)
     write_table(task, "energy-errors.parquet", table)
     least = len(told) + fit.background_terms
     shown = min(max(how.show, least), density.sizes["energy"])
-    chosen = spectral.select_energies(references, shown, criterion=_criterion(common), **common)
+    chosen = spectral.select_energies(references, shown, **common)
     expert = spectral.expert_energies(references, shown)
     write_json(
         task,
@@ -46,13 +48,9 @@ def choose(task: Task) -> None:
             "expert": expert.values.tolist(),
             "photons": photons,
             "thickness": common["thickness"],
-            "criterion": _criterion(common),
+            "criterion": how.criterion,
         },
     )
-
-
-def _criterion(common: dict[str, Any]) -> str:
-    return "d-optimal" if common["stoichiometry"] is None else "lithiation"
 
 
 def _photons(task: Task) -> float:

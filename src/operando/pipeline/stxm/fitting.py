@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,18 @@ def unmix(task: Task) -> None:
             "explained_variance_of_the_mean_spectrum": float(spectral.explained_variance(mean, of_mean, references)),
         },
     )
+
+
+def jackknife_blocks(energies: int, parameters: int) -> int | None:
+    """How many blocks of energies are left out in turn for errors that all pixels share; None: too few for that.
+
+    Examples
+    --------
+    >>> jackknife_blocks(100, 5), jackknife_blocks(8, 5), jackknife_blocks(6, 5)
+    (16, 8, None)
+    """
+    blocks = min(16, energies)
+    return blocks if energies - math.ceil(energies / blocks) > parameters else None
 
 
 def noise_of(task: Task) -> Any:

@@ -15,9 +15,16 @@ from operando.pipeline.stxm.settings import Inputs, ReferenceSpectrum
 
 def open_stack(inputs: Inputs) -> xr.DataArray:
     """The images over photon energy (energy, y, x), lazily; of complex ones the squared amplitude."""
-    stack = io.open_stack(inputs.stack, energies=inputs.energies, voxel_size_um=inputs.pixel_size_um)
+    stack = io.open_stack(
+        inputs.stack, energies=inputs.energies, voxel_size_um=inputs.pixel_size_um, repeats=inputs.repeats
+    )
     require_dims(stack, ("energy", "y", "x"), where=f"inputs.stack: {inputs.stack}")
     if np.iscomplexobj(stack):
+        if inputs.kind != "counts":
+            raise InputError(
+                f"inputs.kind: {inputs.stack} holds complex amplitudes, which are no optical density. "
+                "Take counts, and say with i0 where there is no sample."
+            )
         # A reconstruction of ptychography: what a detector would count is the squared amplitude.
         stack = (abs(stack) ** 2).assign_attrs(stack.attrs, units="counts", long_name="Squared amplitude")
     return stack
@@ -50,12 +57,27 @@ def open_i0(inputs: Inputs, stack: xr.DataArray) -> xr.Dataset:
     assert inputs.i0 is not None
     told = inputs.i0
     if told.file is not None:
-        spectrum = _only(io.open_spectra(told.file), told.file, key="inputs.i0.file")
+        spectrum = _only(io.open_spectra(told.file), told.file, key="inputs.i0.file", column=told.column)
         return spectral.i0_from_spectrum(spectrum, stack.energy)
     if told.region is not None:
         return spectral.i0_from_region(stack, open_mask(told.region, stack, key="inputs.i0.region"))
     assert told.percentile is not None
     return spectral.i0_from_percentile(stack, percentile=told.percentile)
+
+
+def open_truth(path: str, stack: xr.DataArray, names: list[str]) -> xr.DataArray:
+    """True weights (component, y, x) of the fitted phases on the grid of the stack."""
+    truth = io.open_image(path)
+    require_dims(truth, ("component", "y", "x"), where=f"truth: {path}")
+    known = [str(name) for name in truth["component"].values] if "component" in truth.coords else []
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise InputError(f"truth: {path} must hold a map of every phase, it lacks {', '.join(absent)}. Add or rename.")
+    sizes = {dim: stack.sizes[dim] for dim in ("y", "x")}
+    if {dim: truth.sizes[dim] for dim in ("y", "x")} != sizes:
+        raise InputError(f"truth: {path} must be on the grid of the stack {sizes}, got {dict(truth.sizes)}.")
+    chosen = truth.isel(component=[known.index(name) for name in names])
+    return chosen.assign_coords({"component": names, **{dim: stack.coords[dim] for dim in ("y", "x")}})
 
 
 def open_references(references: list[ReferenceSpectrum], energy: xr.DataArray) -> xr.DataArray:

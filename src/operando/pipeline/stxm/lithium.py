@@ -13,7 +13,7 @@ from operando.core.errors import InputError
 from operando.core.quantities import interval, quantity_table
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, read_json, write_dataset, write_table
-from operando.pipeline.stxm.fitting import noise_of
+from operando.pipeline.stxm.fitting import jackknife_blocks, noise_of
 from operando.pipeline.stxm.inputs import open_references, stoichiometry
 from operando.pipeline.stxm.settings import Lithiation, Particles, ReferenceSpectrum
 
@@ -38,7 +38,11 @@ def lithiate(task: Task) -> None:
             f"lithiation.minimum_thickness: at least one pixel must hold {how.minimum_thickness:g}, got at most "
             f"{float(found['thickness'].max()):g}. Lower it."
         )
-    spectra = {"optical_density": density, "references": references, "sigma": noise_of(task)}
+    terms = list(found.attrs.get("background", []))
+    blocks = jackknife_blocks(density.sizes["energy"], len(names) + len(terms))
+    spectra: dict[str, Any] = {}
+    if blocks is not None:
+        spectra = {"optical_density": density, "references": references, "sigma": noise_of(task), "blocks": blocks}
     maps: dict[str, xr.DataArray] = {"sample": sample}
     rows = _weight_rows(found, sample)
     tables: list[pd.DataFrame] = []

@@ -14,6 +14,7 @@ from operando.core.provenance import versions
 from operando.core.quantities import interval
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
+from operando.pipeline.stxm.fitting import jackknife_blocks
 from operando.pipeline.stxm.lithium import CLEAR
 from operando.pipeline.stxm.shown import AMBIGUOUS, Shown, gather
 
@@ -161,10 +162,13 @@ def _energies(shown: Shown) -> report.Section:
     )
 
 
-def _structure(shown: Shown) -> report.Section:
+def _structure(shown: Shown) -> report.Section | None:
+    components, clusters = shown.dataset("components.zarr"), shown.dataset("clusters.zarr")
+    if components is None and clusters is None:
+        return None
     return report.section_structure(
-        shown.dataset("components.zarr"),
-        shown.dataset("clusters.zarr"),
+        components,
+        clusters,
         chosen=shown.json("decomposed.json")["components"],
         matches=shown.table("matches.parquet"),
         simulated=shown.settings.inputs.simulated,
@@ -232,9 +236,11 @@ def _flags(shown: Shown) -> Iterator[str]:
             f"The noise of the stack is {factor:.2g} times that of single photons: counts were averaged, smoothed or "
             f"scaled. Set detector.photons_per_count to about {1 / factor**2:.2g} for errors that fit."
         )
+    for note in decomposed["notes"]:
+        yield f"What the stack shows by itself is not known in full. {note}"
     count, told = decomposed["components"], len(shown.settings.references)
     told += shown.settings.unmix.background_terms
-    if count > told:
+    if count is not None and count > told:
         yield (
             f"{count} components stand above the noise and {told} are fitted: something varies that has no reference, "
             "be it a phase, drift or saturation."
@@ -272,9 +278,13 @@ def _methods(shown: Shown) -> Iterator[str]:
         f"Weights: least squares with weights not below zero{total}, {background} of either sign, {weighing}; the "
         f"exact solution in every pixel. Intervals of {100 * settings.unmix.level:g} % know of the bound at zero."
     )
+    parameters = len(settings.references) + settings.unmix.background_terms
+    shared = "holds noise alone, for there are too few energies to see what all pixels share"
+    if jackknife_blocks(shown.density.sizes["energy"], parameters) is not None:
+        shared = "is the jackknife over blocks of energies, which also sees what all pixels share"
     yield (
-        "Lithiation: mean of the x of the phases, by weight. That of the field comes from the mean spectrum; its error "
-        "is the jackknife over blocks of energies, which also sees what all pixels share. It is given without rims and "
+        "Lithiation: mean of the x of the phases, by weight. That of the field comes from weights without bound; its "
+        f"error {shared}. It is given without rims and "
         "thick parts, where averaging transmission or stray light shifts it without leaving a residual, and with them."
     )
     yield (

@@ -32,7 +32,8 @@ def normalize(task: Task) -> None:
     given = task.parameters
     inputs, detector = Inputs(**given["inputs"]), Detector(**given["detector"])
     how = Normalize(**given["normalize"])
-    stack = read_image(task, "aligned.zarr") if "aligned.zarr" in task.step.inputs else open_stack(inputs)
+    recorded = open_stack(inputs)
+    stack = read_image(task, "aligned.zarr") if "aligned.zarr" in task.step.inputs else recorded
     mask = None if inputs.mask is None else open_mask(inputs.mask, stack, key="inputs.mask")
     about: dict[str, Any] = {"notes": []}
     if inputs.kind == "counts":
@@ -44,28 +45,46 @@ def normalize(task: Task) -> None:
             i0_sigma=incident["i0_sigma"],
             dark=detector.dark,
             dead_time_us=detector.dead_time_us,
-            dwell_ms=detector.dwell_ms or stack.attrs.get("dwell_ms"),
+            dwell_ms=(detector.dwell_ms or dwell_of(recorded)) if detector.dead_time_us else None,
             photons_per_count=photons,
             stray_fraction=detector.stray_fraction,
         )
-        density, sigma = found["optical_density"], found["optical_density_sigma"]
         about |= {"notes": list(found.attrs.get("notes", [])), "photons_per_count": photons}
-        write_dataset(task, "incident.zarr", incident.assign_attrs(dark=detector.dark, photons_per_count=photons))
-        write_image(task, "saturated.zarr", found["saturated"].astype(np.uint8), labels=False)
+        incident = incident.assign_attrs(dark=detector.dark, photons_per_count=photons)
     else:
-        density, sigma = stack.assign_attrs(long_name="Optical density"), None
+        found = xr.Dataset({"optical_density": stack.assign_attrs(long_name="Optical density")})
+    density = found["optical_density"]
     if how.despike is not None:
         before = int(density.notnull().sum())
         density = spectral.despike(density, threshold=how.despike)
         about["spikes"] = before - int(density.notnull().sum())
-    if how.pre_edge is not None:
-        density = spectral.subtract_pre_edge(density, between=how.pre_edge)
     if mask is not None:
         density = density.where(mask)
+    seen = density.notnull().any(["y", "x"]).compute().values
+    if not seen.any():
+        raise InputError("inputs.stack: no pixel has a single optical density. Look at the images, I0 and the mask.")
+    if not seen.all():
+        # A scan that was interrupted: a fit needs the energies that every pixel may have.
+        at = ", ".join(f"{float(energy):g}" for energy in density.energy.values[~seen])
+        about["notes"].append(f"{int((~seen).sum())} of {seen.size} images have no value and were left out: {at} eV")
+        density, found = density.isel(energy=seen), found.isel(energy=seen)
+    if how.pre_edge is not None:
+        density = spectral.subtract_pre_edge(density, between=how.pre_edge)
     write_image(task, "density.zarr", density.astype(np.float32))
-    if sigma is not None:
-        write_image(task, "sigma.zarr", sigma.astype(np.float32))
+    if inputs.kind == "counts":
+        write_dataset(task, "incident.zarr", incident.isel(energy=seen))
+        write_image(task, "saturated.zarr", found["saturated"].astype(np.uint8), labels=False)
+        write_image(task, "sigma.zarr", found["optical_density_sigma"].astype(np.float32))
     write_json(task, "normalized.json", about)
+
+
+def dwell_of(stack: xr.DataArray) -> float:
+    """Dwell per pixel in ms as the file of the stack says."""
+    told = np.unique(np.atleast_1d(stack.attrs.get("dwell_ms", [])))
+    if told.size != 1:
+        got = f"from {told.min():g} to {told.max():g}" if told.size else "none"
+        raise InputError(f"detector.dwell_ms: a dead time needs one dwell per pixel, the stack has {got}. Give it.")
+    return float(told[0])
 
 
 def _photons_per_count(detector: Detector, incident: xr.Dataset, stack: xr.DataArray) -> float:

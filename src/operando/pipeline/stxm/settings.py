@@ -14,6 +14,7 @@ class Incident(Settings):
     """Counts without a sample, from one of three places."""
 
     file: str | None = Field(None, description="spectrum of the incident counts, as energy and counts")
+    column: str | None = Field(None, description="which spectrum of a file that holds several; null: the only one")
     region: str | None = Field(None, description="mask image on the grid of the stack: 1 where there is no sample")
     percentile: float | None = Field(
         None, gt=0, lt=100, description="the brightest pixels of the mean image, from this percentile on"
@@ -24,6 +25,8 @@ class Incident(Settings):
         given = [name for name in ("file", "region", "percentile") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"one of file, region and percentile is needed, got {given or 'none'}")
+        if self.column is not None and self.file is None:
+            raise ValueError("column: goes with a file of spectra; leave it null")
         return self
 
 
@@ -33,6 +36,9 @@ class Inputs(Settings):
     stack: str | list[str] = Field(description="images over photon energy: a stack, a folder, or one file per energy")
     energies: str | list[float] | None = Field(
         None, description="photon energies in eV, or a file that lists them; null where the images say it"
+    )
+    repeats: Literal["error", "mean"] = Field(
+        "error", description="several images at one energy: error refuses them, mean averages them"
     )
     pixel_size_um: float | None = Field(None, gt=0, description="edge of a pixel in um; null takes what the file says")
     kind: Literal["counts", "optical density"] = Field("counts", description="what the values of the stack are")
@@ -91,6 +97,11 @@ class Normalize(Settings):
     )
     despike: float | None = Field(None, gt=0, description="values this many sigma off their neighbors become missing")
 
+    @field_validator("pre_edge")
+    @classmethod
+    def _ascending(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
+        return None if ends is None else (min(ends), max(ends))
+
 
 class Decompose(Settings):
     """What the stack shows without references."""
@@ -109,7 +120,9 @@ class Unmix(Settings):
         "none", description="fitted beside the references, of either sign"
     )
     sum_to_one: bool = Field(False, description="weights are fractions, for normalized spectra")
-    weighting: Literal["poisson", "none"] = Field("poisson", description="poisson: by the counts; none: all alike")
+    weighting: Literal["poisson", "none"] | None = Field(
+        None, description="poisson: by the counts; none: all energies alike; null: poisson where the stack holds counts"
+    )
     level: float = Field(0.95, gt=0, lt=1, description="of the intervals")
     scale_sigma: bool = Field(
         True, description="errors grow where the fit is worse than the noise, by the root of the reduced chi-square"
@@ -160,6 +173,12 @@ class Energies(Settings):
         [3, 4, 5, 6, 8, 10, 15, 20], description="numbers of energies that are compared; too small ones are left out"
     )
     show: int = Field(5, ge=1, description="planned number that is listed energy by energy")
+    criterion: Literal["d-optimal", "a-optimal", "lithiation"] = Field(
+        "d-optimal", description="what is made small: volume or sum of the errors of the weights, or the error of x"
+    )
+    energy_error: float = Field(
+        0.05, ge=0, description="offset of the energy scale in eV, one sigma, that a choice has to bear"
+    )
     photons: float | None = Field(
         None, gt=0, description="per pixel, over all images together; null: as many as the whole stack took"
     )
@@ -198,18 +217,20 @@ class Stxm(Settings):
 
     @model_validator(mode="after")
     def _weighting(self) -> Self:
-        if (
-            self.inputs.kind != "counts"
-            and self.unmix.weighting == "poisson"
-            and "weighting" in self.unmix.model_fields_set
-        ):
+        if self.inputs.kind != "counts" and self.unmix.weighting == "poisson":
             raise ValueError("unmix.weighting: an optical density without counts has no Poisson noise; take none")
+        return self
+
+    @model_validator(mode="after")
+    def _criterion(self) -> Self:
+        if self.energies.criterion == "lithiation" and all(item.x is None for item in self.references):
+            raise ValueError("energies.criterion: the error of x needs an x of the phases; give it, or take d-optimal")
         return self
 
     @property
     def weighted(self) -> bool:
         """Whether the fit goes by the noise of the counts."""
-        return self.inputs.kind == "counts" and self.unmix.weighting == "poisson"
+        return self.inputs.kind == "counts" and self.unmix.weighting != "none"
 
 
 def absolute(settings: Stxm, base: Path) -> Stxm:

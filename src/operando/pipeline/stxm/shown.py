@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from operando import io, spectral
+from operando import spectral
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
-from operando.pipeline.stxm.inputs import open_references, stoichiometry
+from operando.pipeline.stxm.inputs import open_references, open_truth, stoichiometry
 from operando.pipeline.stxm.settings import Stxm
 
 AMBIGUOUS = 0.5
@@ -57,25 +57,25 @@ class Shown:
 
     @property
     def truth(self) -> xr.DataArray | None:
-        """True weights (component, y, x), where the stack is simulated."""
-        return None if self.settings.truth is None else io.open_image(self.settings.truth).compute()
+        """True weights (component, y, x) of the fitted phases, where the stack is simulated."""
+        names = [str(name) for name in self.references["component"].values]
+        return None if self.settings.truth is None else open_truth(self.settings.truth, self.density, names).compute()
 
     @property
     def true_lithiation(self) -> xr.DataArray | None:
         """Lithiation of the phases that have a reference, as it truly is."""
         truth = self.truth
         x = stoichiometry(self.settings.references, [str(name) for name in self.references["component"].values])
-        if truth is None or x is None:
-            return None
-        return spectral.lithiation(truth.sel(component=list(x)), x).where(self.sample)
+        return None if truth is None or x is None else spectral.lithiation(truth, x).where(self.sample)
 
     def image(self, name: str) -> xr.DataArray:
         """An image artifact in memory."""
         return read_image(self.task, name).compute()
 
     def dataset(self, name: str) -> xr.Dataset | None:
-        """A Dataset artifact, None where the run has none."""
-        return read_dataset(self.task.path(name)) if name in self.task.step.inputs else None
+        """A Dataset artifact, None where the run has none or it is empty."""
+        found = read_dataset(self.task.path(name)) if name in self.task.step.inputs else xr.Dataset()
+        return found if found.data_vars else None
 
     def table(self, name: str) -> pd.DataFrame:
         """A table artifact."""
