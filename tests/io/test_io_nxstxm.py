@@ -314,3 +314,15 @@ def test_a_stack_without_energies_says_how_to_give_them(tmp_path):
         file["stack"] = VALUES
         file["stack"].attrs["axes"] = "energy,y,x"
     assert any("open_stack(path, energies=...)" in s for s in describe(tmp_path / "a.h5")["missing"])
+
+
+def test_a_single_image_tells_its_energy_though_it_is_no_axis(tmp_path):
+    with h5py.File(write_nxstxm(tmp_path / "a.hdf5"), "r+") as file:
+        group = file["entry1/counter0"]
+        del group["data"], group["energy"]
+        group["data"], group["energy"] = VALUES[0], 708.5
+        group.attrs["axes"] = np.array(["sample_y", "sample_x"], dtype="S")
+    image = open_image(tmp_path / "a.hdf5")
+    assert image.dims == ("y", "x")
+    assert float(image.energy) == 708.5
+    assert image.energy.attrs["units"] == "eV"

@@ -246,3 +246,29 @@ def test_hdf5_with_an_energy_vector(tmp_path: Path) -> None:
         del made["references/energy"]
     with pytest.raises(FileError, match="must hold a vector of photon energies called 'energy'"):
         open_spectra(file)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_value_missing_at_the_end_of_any_row_is_missing_and_no_row_is_lost(separator, tmp_path):
+    rows = ["energy,a,b", "700,1,", "701,,5", "702,3,"]
+    (tmp_path / "gaps.csv").write_text("\n".join(rows).replace(",", separator) + "\n")
+    spectra = open_spectra(tmp_path / "gaps.csv")
+    assert spectra.component.values.tolist() == ["a", "b"]
+    assert spectra.energy.values.tolist() == [700.0, 701.0, 702.0]
+    np.testing.assert_array_equal(spectra.values, [[1, np.nan, 3], [np.nan, 5, np.nan]])
+
+
+def test_a_separator_that_ends_every_row_is_no_column(tmp_path):
+    (tmp_path / "closed.csv").write_text("energy;Fe;\n700;1;\n701;2;\n")
+    assert open_spectra(tmp_path / "closed.csv").component.values.tolist() == ["Fe"]
+
+
+def test_the_numbers_of_the_rows_that_pandas_writes_are_no_spectrum(tmp_path):
+    (tmp_path / "index.csv").write_text(",energy,NiO\n0,700,1\n1,701,2\n")
+    assert open_spectra(tmp_path / "index.csv").component.values.tolist() == ["NiO"]
+
+
+def test_rows_of_changing_length_name_the_line(tmp_path):
+    (tmp_path / "ragged.txt").write_text("700 1\n701 2 3\n702 4\n703 5\n")
+    with pytest.raises(FileError, match="line 3 has 2"):
+        open_spectra(tmp_path / "ragged.txt")

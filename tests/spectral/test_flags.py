@@ -167,6 +167,16 @@ def test_without_sigma_the_noise_is_that_of_the_residual():
     assert share(found.missing_reference, inside) == pytest.approx((1.0, 1.0), abs=0.07)
 
 
+def test_without_sigma_noise_grows_with_the_density_as_that_of_counts():
+    weight = smooth((32, 32)) * np.linspace(0.3, 3.0, 32)
+    clean = np.einsum("ce,cyx->eyx", KNOWN.values, weight)
+    counts = np.random.default_rng(0).poisson(4e3 * np.exp(-clean))
+    data = xr.DataArray(np.log(4e3 / counts), dims=("energy", "y", "x"), coords={"energy": ENERGY})
+    found = flags(data, KNOWN, unmix(data, KNOWN), probe_px=0.0)
+    assert found.missing_reference.values.mean() < 0.01
+    assert found.attrs["noise_scale"] == pytest.approx(1 / np.sqrt(4e3), rel=0.05)
+
+
 def test_a_reference_that_is_wrong_everywhere_is_a_note_and_no_flag():
     data = stack(smooth(), extra=lambda clean: clean * (1 + 0.1 * np.sin(ENERGY))[:, None, None])
     found = flagged(data)

@@ -251,6 +251,11 @@ def _coords(dataset: Any, dims: Sequence[str]) -> tuple[dict[str, Any], tuple[st
         if "long_name" in node.attrs:
             attrs["long_name"] = text(node.attrs["long_name"])
         coords[dim] = (dim, values, attrs)
+    alone = dataset.parent.get("energy")
+    if "energy" not in {*sizes, *coords} and getattr(alone, "shape", None) == () and alone.dtype.kind in "iuf":
+        value, about, note = energy_axis(float(alone[()]), _unit_of("energy", alone))
+        coords["energy"] = ((), value, about)
+        notes += [note] if note else []
     if turned:
         notes.append(f"Positions along {', '.join(turned)} decrease: the image was turned so that they increase.")
     return coords, tuple(turned), notes

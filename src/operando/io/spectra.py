@@ -28,6 +28,7 @@ _BY_PRODUCTS = frozenset(
     | {"counttime", "time", "angle", "i0", "i1", "i2", "itrans", "it", "ifluor", "if", "irefer", "iref", "ir"}
     | {"normrefer", "murefer", "stddev", "weight", "k", "e0", "ref"}
 )
+_NUMBERING = ("", "index", "Unnamed: 0")
 _INCIDENT = ("i0", "monitor")
 _TRANSMITTED = ("itrans", "it", "i1")
 _FLUORESCENCE = ("ifluor", "if", "ifluo", "fluo")
@@ -160,6 +161,9 @@ def _spectra(
     at = next((k for k, name in enumerate(names or []) if is_energy(name)), 0)
     energies, notes = _in_ev(table, at, path)
     chosen = [k for k in range(table.values.shape[1]) if k != at]
+    if names is not None and names[0] in _NUMBERING and at > 0 and len(chosen) > 1:
+        # Pandas writes the numbers of the rows into a column of its own, without a name.
+        chosen.remove(0)
     if columns is not None:
         chosen = [_column(column, names, table.values.shape[1], path) for column in columns]
         values, labels = table.values[:, chosen], _labels(names, chosen, path)

@@ -20,6 +20,7 @@ _COMMENT = re.compile(r"^\s*(#+%*|%+|;+|\*+|!+|//+)\s?")
 _NUMBER = re.compile(r"^[+-]?(\d+([.,]\d*)?|[.,]\d+)([eEdD][+-]?\d+)?$")
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d*,\d+([eEdD][+-]?\d+)?$|^[+-]?\d+([eEdD][+-]?\d+)?$")
 _MISSING = frozenset({"", "nan", "na", "n/a", "-", "--", "none", "null", "inf", "+inf", "-inf", "#n/a", "#div/0!"})
+_BEGINS = re.compile(r'^\s*"?[+-]?[.,]?\d')
 _XDI_COLUMN = re.compile(r"^column\.(\d+)\s*:\s*(.+)$", re.IGNORECASE)
 _FIELD = re.compile(r"^([A-Za-z][\w ./&()-]{0,40}?)\s*[:=]\s*(.*)$")
 _ENERGY = re.compile(
@@ -67,6 +68,8 @@ def read_text_table(path: Path) -> Table:
         Where the file is no text, holds no table of two columns or more, or a line breaks off or is no row.
     """
     lines = _text(path).splitlines()
+    closed = _closed(lines)
+    titled = False
     rows: list[tuple[int, list[str]]] = []
     head: list[tuple[str, bool]] = []  # text of a line before the table, and whether it is a comment
     separator: str | None = None
@@ -81,15 +84,16 @@ def read_text_table(path: Path) -> Table:
                 head.append((text, True))
             continue
         if not rows:
-            separator, fields = _split(line)
+            separator, fields = _split(line, closed)
         else:
-            fields = _fields(line, separator, len(rows[-1][1]))
+            fields = _fields(line, separator, closed)
         if _is_row(fields, started=bool(rows)):
             if rows and len(fields) != len(rows[-1][1]):
                 # A count of points or a title of numbers may stand before the table, nothing may stand within it.
-                if len(rows) == 1:
+                if len(rows) == 1 and not titled:
+                    titled = True
                     head.append((lines[rows[0][0] - 1].strip(), False))
-                    rows, (separator, fields) = [], _split(line)
+                    rows, (separator, fields) = [], _split(line, closed)
                 else:
                     raise FileError(
                         f"{path}: every row must have {len(rows[-1][1])} numbers, line {number} has {len(fields)}: "
@@ -149,7 +153,13 @@ def _own(text: str, path: Path, number: int) -> dict[str, Any]:
     return dict(found)
 
 
-def _split(line: str) -> tuple[str | None, list[str]]:
+def _closed(lines: list[str]) -> bool:
+    """Whether every row ends with a separator, as some programs write it: no value is missing behind the last one."""
+    rows = [line.rstrip(" ") for line in lines if _BEGINS.match(line)]
+    return bool(rows) and all(row.endswith((";", ",", "\t")) for row in rows)
+
+
+def _split(line: str, closed: bool) -> tuple[str | None, list[str]]:
     """Separator of a row and its fields; a comma separates unless all commas can only be decimal marks."""
     words = line.split()
     if ";" in line:
@@ -160,13 +170,12 @@ def _split(line: str) -> tuple[str | None, list[str]]:
         separator = ","
     else:
         separator = None
-    return separator, _fields(line, separator)
+    return separator, _fields(line, separator, closed)
 
 
-def _fields(line: str, separator: str | None, width: int = 1) -> list[str]:
+def _fields(line: str, separator: str | None, closed: bool) -> list[str]:
     fields = [text.strip().strip('"') for text in (line.split() if separator is None else line.split(separator))]
-    # A separator at the end of each line is a habit of some programs, not an empty column.
-    return fields[:-1] if separator is not None and len(fields) > width and not fields[-1] else fields
+    return fields[:-1] if closed and separator is not None and len(fields) > 1 and not fields[-1] else fields
 
 
 def _is_row(fields: list[str], *, started: bool) -> bool:
@@ -195,7 +204,7 @@ def _names(head: list[tuple[str, bool]], width: int, separator: str | None) -> t
     if not filled:
         return None, None
     text, comment = filled[-1]
-    for fields in (_fields(text, separator), re.split(r"\s{2,}|\t", text), text.split()):
+    for fields in (_fields(text, separator, True), re.split(r"\s{2,}|\t", text), text.split()):
         # Any line of comment may happen to have as many words as there are columns.
         certain = separator is not None and not comment
         if len(fields) == width and (certain or is_energy(fields[0])) and len(set(fields)) == width:

@@ -108,6 +108,9 @@ def _fault(model: type[Settings], item: Any) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if message else message
     got = item.get("input")
+    if item["type"] == "value_error" and isinstance(got, Mapping):
+        # The fault of several keys together: the sentence names them, all keys would bury it.
+        return f"{key}: {message.rstrip('.')}." if key else f"{message.rstrip('.')}."
     shown = repr(got) if len(repr(got)) < 80 else repr(got)[:77] + "..."
     return f"{key}: {message.rstrip('.')}, got {shown}."
 

@@ -21,6 +21,8 @@ _LARGEST = 512  # px along y and x that are worked on; larger images are average
 _LEAST = 16  # px
 _COUNTS_ABOVE = 20.0
 _MOST_SHARE = 0.25
+_LINKED_SHARE = 0.25
+_SIGNED = -0.5  # optical density that noise around 0 reaches
 
 
 def align(
@@ -59,10 +61,11 @@ def align(
     most = _most(maximum_shift, edges, flat.shape[1:])
     whole = np.stack([np.nan_to_num(image, nan=float(np.nanmedian(image))) for image in flat])
     agreed = agree(whole, most)
-    if not agreed.linked.any():
+    if agreed.linked.sum() < max(2, _LINKED_SHARE * used.size):
         raise InputError(
-            f"{_WHERE}: the images must show structure that they share, and no two of {used.size} do: no correlation "
-            "stands out from chance. Leave the alignment out, or choose a field with particles and their edges."
+            f"{_WHERE}: the images must show structure that they share, and {int(agreed.linked.sum())} of {used.size} "
+            "do: elsewhere no correlation stands out from chance. Leave the alignment out, or choose a field with "
+            "particles and their edges."
         )
     found = refine(flat, agreed.shift, agreed.variance)
     shift, sigma = _referred(found.shift, found.covariance, _reference(stack, used, reference_energy))
@@ -167,13 +170,19 @@ def _loaded(stack: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _even_noise(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
-    """The square root of what is counted, which has the same Poisson noise everywhere, up to a factor."""
+    """The square root of what is counted, which has the same Poisson noise everywhere, up to a factor.
+
+    That of an optical density is exp(-density / 2); for a transmission this is nearly a straight line and does no harm.
+    """
     # Units may be left over from before a logarithm.
     counted = float(np.nanmin(images)) >= 0 and (
         stack.attrs.get("units") == "counts" or float(np.nanmedian(images)) > _COUNTS_ABOVE
     )
-    values = np.sqrt(np.maximum(images, 0)) if counted else np.exp(-0.5 * np.clip(images, -1, None))
-    return np.asarray(values / np.nanmean(values), dtype=np.float32)
+    if counted:
+        images = np.sqrt(images)
+    elif float(np.nanquantile(images, 0.01)) > _SIGNED:
+        images = np.exp(-0.5 * np.clip(images, -1, None))
+    return np.asarray(images / max(float(np.nanstd(images)), 1e-30), dtype=np.float32)
 
 
 def _most(maximum_shift: float | None, edges: np.ndarray, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 _LAGS = (1, 2, 3, 5, 8, 13, 21, 34)
 _BLUR, _DETAIL = 0.7, 2.0  # px, of the Gaussians whose difference the images are compared in
-_STANDS_OUT = 6.0  # robust standard deviations of the correlation elsewhere; chance reaches 4 to 5
+_STANDS_OUT = 2.0  # robust standard deviations above the largest value that chance gives
 _ROUNDS = 30
 _OUTLYING = 2.0  # spreads from which the disagreement of a pair takes its weight
 _LEAST_SPREAD = 0.02  # px
@@ -61,16 +61,20 @@ def _registered(spectra: np.ndarray, most: tuple[float, float]) -> tuple[np.ndar
     shifts: list[tuple[float, float]] = []
     sigmas: list[float] = []
     lags_y, lags_x = (fft.fftfreq(n, 1 / n) for n in (rows, columns))
-    beyond = (np.abs(lags_y) > most[0])[:, None] | (np.abs(lags_x) > most[1])[None, :]
+    rows_in, columns_in = (
+        np.flatnonzero(np.abs(lags) <= far) for lags, far in zip((lags_y, lags_x), most, strict=True)
+    )
+    within = np.ix_(rows_in, columns_in)
+    least = _STANDS_OUT + np.sqrt(2 * np.log(rows_in.size * columns_in.size))
     for lag in _LAGS:
         for first in range(count - lag):
             second = first + lag
             both = fft.irfft2(np.conj(spectra[first]) * spectra[second], (rows, columns))
-            size = np.where(beyond, 0, np.abs(both))
-            at = np.unravel_index(int(np.argmax(size)), size.shape)
-            peak = float(both[at])
-            spread = 1.4826 * float(np.median(np.abs(both)))
-            if not abs(peak) > _STANDS_OUT * spread:
+            size = np.abs(both[within])
+            row, column = np.unravel_index(int(np.argmax(size)), size.shape)
+            at = int(rows_in[row]), int(columns_in[column])
+            peak, spread = float(both[at]), 1.4826 * float(np.median(size))
+            if not abs(peak) > least * spread:
                 continue
             (dy, bend_y), (dx, bend_x) = (
                 _vertex(np.roll(np.take(both, at[1 - k], 1 - k), 1 - at[k])[:3]) for k in (0, 1)

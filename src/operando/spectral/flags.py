@@ -46,8 +46,8 @@ def flags(
     Parameters
     ----------
     optical_density, references, sigma, background : as for :func:`unmix`
-        What the weights were fitted with. With ``sigma=None`` the noise is taken to be the same everywhere, and is
-        estimated from the residual.
+        What the weights were fitted with. With ``sigma=None`` it is taken to be the noise of counting, with as many
+        incident photons at all energies as the residuals tell.
     unmixed : Dataset
         Result of :func:`unmix`, with ``weight`` and the background terms.
     saturated : DataArray of bool, dims (energy, [z], [y], [x]) or space dims, optional
@@ -101,12 +101,12 @@ def flags(
     structure that none of them makes. From clear cases (p < 1e-6) the common spectrum is taken, and searched for in all
     pixels; a pixel is flagged by either test, both at half the ``false_discovery_rate`` (Benjamini and Hochberg 1995).
 
-    **Noise.** The variance is taken to be ``noise_scale``^2 times that of sigma (interpolation on alignment makes it
-    smaller), and ``jitter_px``^2 times the squared difference of the fitted OD to the neighbors (images that do not lie
-    exactly on each other). Both from medians of the pixels with sample: what *all* pixels have, such as a reference
-    that is off everywhere, is no flag but a note.
+    **Noise.** The variance is taken to be ``noise_scale``^2 times that of sigma (of exp(OD) without sigma;
+    interpolation on alignment makes it smaller), and ``jitter_px``^2 times the squared difference of the fitted OD to
+    the neighbors (images that do not lie exactly on each other). Both come from medians of the pixels with sample: what
+    *all* pixels have, such as a reference that is off everywhere, is no flag but a note.
 
-    Memory: maps of the field, and a block of pixels with all energies; the stack is read twice. Not lazy.
+    Memory: maps of the field, and a block of pixels with all energies; the stack is read two to five times. Not lazy.
 
     Examples
     --------
@@ -214,6 +214,9 @@ def _setup(
     noise = None
     if isinstance(sigma, PoissonNoise):
         noise = (*sigma.at(stack), float(sigma.dark), float(sigma.photons_per_count))
+    elif sigma is None:
+        # Counting noise grows with the square root of exp(OD); one photon, until the residuals tell how many.
+        noise = (np.ones(energies.size), np.zeros(energies.size), 0.0, 1.0)
     return Setup(
         stack=stack,
         error=error,

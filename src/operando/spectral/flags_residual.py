@@ -205,9 +205,9 @@ def _blocks(setup: Setup, chosen: NDArray[np.bool_] | None = None) -> Iterator[_
     for part in iter_blocks(shape, _sizes(shape)):
         position = numbers[part.core].ravel()
         own = setup.coefficients[(slice(None), *part.core)].reshape(m, -1)
-        use = np.isfinite(own).all(axis=0)
+        use = np.asarray(np.isfinite(own).all(axis=0))
         if chosen is not None:
-            use &= chosen[position]
+            use = use & chosen[position]
         if not use.any():
             continue
         data = np.asarray(setup.stack.data[(slice(None), *part.core)], dtype=float).reshape(energies, -1)[:, use].T

@@ -153,7 +153,7 @@ def weight_errors(
     sum_to_one : bool
         The weights of a pixel add up to one.
     freedom : array-like, shape (pixels,), optional
-        Degrees of freedom of the residual that the noise was estimated from, where it was: errors are then longer by the
+        Degrees of freedom of the residual that the noise was estimated from, where it was: errors are longer by the
         quantile of Student's t over that of the normal, 1.2 times for 7 degrees and 95 %.
     level : float
         Of the interval, in [0.5, 1).

@@ -217,31 +217,49 @@ def _report(fit: Fit, solved: _Solved, out: Floats) -> None:
         whole = np.broadcast_to(covariance, (len(scale), n, n)) * scale[:, None, None]
         out[rows["covariance"]] = whole.reshape(len(scale), n * n).T
     if fit.level is not None:
-        _errors(fit, weights, unconstrained, covariance, scale, out)
+        freedom = None if fit.known_sigma else spare[:1] if solved.covariance.ndim == 2 else spare
+        _errors(fit, weights, unconstrained, covariance, scale, freedom, out)
 
 
-def _errors(fit: Fit, weights: Floats, unconstrained: Floats, covariance: Floats, scale: Floats, out: Floats) -> None:
+def _errors(
+    fit: Fit,
+    weights: Floats,
+    unconstrained: Floats,
+    covariance: Floats,
+    scale: Floats,
+    freedom: Floats | None,
+    out: Floats,
+) -> None:
+    from operando.spectral.unmix_compiled import in_units, out_of_units
+
     assert fit.level is not None
-    fine = np.flatnonzero(np.isfinite(weights[0]) & np.isfinite(scale))
-    found, free = np.ascontiguousarray(weights[:, fine].T), np.ascontiguousarray(unconstrained[:, fine].T)
-    own = covariance if covariance.ndim == 2 else covariance[fine]
-    sum_to_one = fit.problem.sum_to_one
-    if covariance.ndim == 2 and not sum_to_one:
-        # Errors scale with the noise: in units of it, the covariance is the same for all these pixels.
-        unit = np.sqrt(np.where(scale[fine] > 0, scale[fine], 1.0))[:, None]
-        sigma, low, high = weight_errors(found / unit, free / unit, own, level=fit.level)
-        sigma, low, high = sigma * unit, np.minimum(low * unit, found), np.maximum(high * unit, found)
-        exact = scale[fine] == 0
-        sigma[exact], low[exact], high[exact] = 0.0, found[exact], found[exact]
+    chosen = np.flatnonzero(np.isfinite(weights[0]) & np.isfinite(scale))
+    unit, own = np.ones(chosen.size), covariance
+    if covariance.ndim == 3 or fit.problem.sum_to_one:
+        own = (own if own.ndim == 2 else own[chosen]) * scale[chosen][:, None, None]
     else:
-        own = own * scale[fine][:, None, None]
-        sigma, low, high = weight_errors(found, free, own, sum_to_one=sum_to_one, level=fit.level)
-    dependent = fit.problem.dependent
-    sigma[:, dependent], low[:, dependent], high[:, dependent] = np.inf, 0.0, np.inf
-    for name, values in (("weight_sigma", sigma), ("weight_low", low), ("weight_high", high)):
+        # Errors scale with the noise: in units of it, the covariance is the same for all these pixels. No noise at all
+        # leaves errors of next to nothing.
+        unit = np.sqrt(np.maximum(scale[chosen], np.finfo(float).tiny))
+    found, free = np.empty((chosen.size, len(weights))), np.empty((chosen.size, len(weights)))
+    in_units(weights, chosen, unit, found)
+    in_units(unconstrained, chosen, unit, free)
+    ends = weight_errors(
+        found,
+        free,
+        own,
+        sum_to_one=fit.problem.sum_to_one,
+        freedom=None if freedom is None else freedom[chosen] if freedom.size > 1 else freedom,
+        level=fit.level,
+    )
+    for name, values in zip(("weight_sigma", "weight_low", "weight_high"), ends, strict=True):
+        out_of_units(values, chosen, unit, out[fit.layout[name]])
+    low, high = out[fit.layout["weight_low"]], out[fit.layout["weight_high"]]
+    np.minimum(low, weights, out=low)
+    np.maximum(high, weights, out=high)
+    for name, limit in (("weight_sigma", np.inf), ("weight_low", 0.0), ("weight_high", np.inf)):
         part = out[fit.layout[name]]
-        part[:] = np.nan
-        part[:, fine] = values.T
+        part[fit.problem.dependent] = limit + 0.0 * weights[fit.problem.dependent]
 
 
 def _on_the_sum(unconstrained: Floats, covariance: Floats) -> tuple[Floats, Floats]:

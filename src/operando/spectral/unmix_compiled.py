@@ -284,6 +284,23 @@ def summarize(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def in_units(values: np.ndarray, chosen: np.ndarray, unit: np.ndarray, out: np.ndarray) -> None:
+    """``values[:, chosen] / unit``, transposed: (n, pixels) to (chosen, n)."""
+    for i in range(chosen.size):
+        for j in range(values.shape[0]):
+            out[i, j] = values[j, chosen[i]] / unit[i]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
+def out_of_units(values: np.ndarray, chosen: np.ndarray, unit: np.ndarray, out: np.ndarray) -> None:
+    """The inverse of :func:`in_units`; what is not chosen is NaN."""
+    out[:] = np.nan
+    for j in range(out.shape[0]):
+        for i in range(chosen.size):
+            out[j, chosen[i]] = values[i, j] * unit[i]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc,untyped-decorator,unused-ignore]
 def factorize(gram: np.ndarray, target: np.ndarray, triangle: np.ndarray, factor: np.ndarray) -> None:
     """Factor (pixels, m, m), upper triangular, of ``triangle.T @ gram @ triangle``, and the target that belongs to it.
 

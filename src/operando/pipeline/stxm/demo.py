@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 import yaml
 
@@ -61,6 +62,7 @@ def write_demo(
             {"file": "stack/references.csv", "column": name, "x": x} for name, x in known["references"].items()
         ],
         "detector": known["detector"],
+        "unmix": {"partial_volume": True},
         "lithiation": {"label": "x in Li_x V2O5", "minimum_thickness": 0.03, "charged_discharged": [0, 2]},
         "truth": "stack/truth.zarr",
     }
@@ -84,6 +86,8 @@ def _write(sample: xr.Dataset, folder: Path) -> None:
             "dead_time_us": float(sample.attrs["dead_time_us"]),
             "dwell_ms": float(sample.attrs["dwell_ms"]),
             "stray_fraction": float(sample.attrs["stray"]),
+            # The probe and the square of the pixel, whose standard deviation is its edge over the root of twelve.
+            "probe_px": round(float(np.hypot(sample.attrs["blur_px"], 12**-0.5)), 3),
         },
     }
     (folder / "about.yaml").write_text(yaml.safe_dump(about, sort_keys=False))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from operando import spectral
+from operando import io, spectral
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, write_dataset, write_image, write_json
 from operando.pipeline.stxm.inputs import open_references
@@ -24,25 +24,29 @@ def unmix(task: Task) -> None:
     background = how.terms
     sigma = noise_of(task)
     common: dict[str, Any] = {"background": background, "sum_to_one": how.sum_to_one}
-    found = spectral.unmix(
-        density,
-        references,
-        sigma=sigma,
-        level=how.level,
-        scale_sigma=how.scale_sigma and sigma is not None,
-        covariance=True,
-        **common,
-    ).compute()
-    task.progress(1, 4)
+    errors: dict[str, Any] = {"sigma": sigma, "level": how.level, "scale_sigma": how.scale_sigma and sigma is not None}
+    found = spectral.unmix(density, references, covariance=not how.partial_volume, **errors, **common).compute()
+    task.progress(1, 5)
+    if how.partial_volume:
+        hidden = spectral.partial_volume(found, references, background=background, probe_px=given["probe_px"])
+        write_image(task, "corrected.zarr", (density + hidden).assign_attrs(density.attrs).astype(np.float32))
+        density = io.open_image(task.folder / "corrected.zarr")
+        found = spectral.unmix(density, references, covariance=True, **errors, **common).compute()
+    task.progress(2, 5)
     write_image(task, "residual.zarr", spectral.residuals(density, found, references).astype(np.float32))
     measured = read_image(task, "sigma.zarr") if sigma is not None else None
     doubt = spectral.ambiguity(density, references, found, sigma=measured, level=how.level, **common).compute()
-    task.progress(2, 4)
-    saturated = read_image(task, "saturated.zarr") > 0 if "saturated.zarr" in task.step.inputs else None
+    task.progress(3, 5)
     flags = spectral.flags(
-        density, references, found, sigma=measured, background=background, saturated=saturated
+        density,
+        references,
+        found,
+        sigma=measured,
+        background=background,
+        probe_px=given["probe_px"],
+        **_limits(task),
     ).compute()
-    task.progress(3, 4)
+    task.progress(4, 5)
     kept = ("notes", "probe_px", "noise_scale", "stray_fraction")
     about = {key: flags.attrs[key] for key in kept if key in flags.attrs}
     merged = xr.merge([found, doubt, flags], combine_attrs="override", compat="override")
@@ -69,6 +73,20 @@ def jackknife_blocks(energies: int, parameters: int) -> int | None:
     """
     blocks = min(16, energies)
     return blocks if energies - math.ceil(energies / blocks) > parameters else None
+
+
+def fitted_density(task: Task) -> xr.DataArray:
+    """The optical density that was fitted: as measured, or with what the probe hides put back."""
+    return read_image(task, "corrected.zarr" if "corrected.zarr" in task.step.inputs else "density.zarr")
+
+
+def _limits(task: Task) -> dict[str, Any]:
+    """From which optical density on a pixel is too thick, where that is known."""
+    if "incident.zarr" not in task.step.inputs:
+        return {}
+    if task.parameters["absolute"]:
+        return {"od_limit": read_dataset(task.path("incident.zarr"))["optical_density_max"]}
+    return {"saturated": read_image(task, "saturated.zarr") > 0}
 
 
 def noise_of(task: Task) -> Any:

@@ -12,8 +12,8 @@ from operando import spectral
 from operando.core.errors import InputError
 from operando.core.quantities import interval, quantity_table
 from operando.pipeline.step import Task
-from operando.pipeline.storage import read_dataset, read_image, read_json, write_dataset, write_table
-from operando.pipeline.stxm.fitting import jackknife_blocks, noise_of
+from operando.pipeline.storage import read_dataset, read_json, write_dataset, write_table
+from operando.pipeline.stxm.fitting import fitted_density, jackknife_blocks, noise_of
 from operando.pipeline.stxm.inputs import open_references, stoichiometry
 from operando.pipeline.stxm.settings import Lithiation, Particles, ReferenceSpectrum
 
@@ -28,7 +28,7 @@ def lithiate(task: Task) -> None:
     given = task.parameters
     how, apart = Lithiation(**given["lithiation"]), Particles(**given["particles"])
     told = [ReferenceSpectrum(**item) for item in given["references"]]
-    found, density = read_dataset(task.path("unmixed.zarr")), read_image(task, "density.zarr")
+    found, density = read_dataset(task.path("unmixed.zarr")), fitted_density(task)
     references = open_references(told, density.energy)
     names = [str(name) for name in references["component"].values]
     x = stoichiometry(told, names)
@@ -40,9 +40,15 @@ def lithiate(task: Task) -> None:
         )
     terms = list(found.attrs.get("background", []))
     blocks = jackknife_blocks(density.sizes["energy"], len(names) + len(terms))
-    spectra: dict[str, Any] = {}
+    fitted: dict[str, Any] = {}
     if blocks is not None:
-        spectra = {"optical_density": density, "references": references, "sigma": noise_of(task), "blocks": blocks}
+        fitted = {"optical_density": density, "references": references, "sigma": noise_of(task), "blocks": blocks}
+    whole = found["n_energies"] == density.sizes["energy"]
+
+    def mean_of(x: dict[str, float | None], mask: xr.DataArray, **more: Any) -> pd.DataFrame:
+        # The mean spectrum, which the error that all pixels share comes from, is that of pixels without gaps.
+        return spectral.state_of_charge(found, x, mask=mask, **more, **(fitted if bool((mask & whole).any()) else {}))
+
     maps: dict[str, xr.DataArray] = {"sample": sample}
     rows = _weight_rows(found, sample)
     tables: list[pd.DataFrame] = []
@@ -56,8 +62,7 @@ def lithiate(task: Task) -> None:
         clear = sample & ~found["boundary"] & ~found["thick"]
         for name, mask in {"field": sample, CLEAR: clear}.items():
             if bool(mask.any()):
-                charge = spectral.state_of_charge(found, x, range=how.charged_discharged, mask=mask, **spectra)
-                tables.append(charge.assign(component=name))
+                tables.append(mean_of(x, mask, range=how.charged_discharged).assign(component=name))
     if len(names) > 1:
         maps["dominant"] = spectral.dominant_phase(found, minimum_thickness=how.minimum_thickness)
         mixing = spectral.disorder(found, mask=sample)
@@ -68,8 +73,7 @@ def lithiate(task: Task) -> None:
         ]
         tables.append(spectral.phase_boundary_length(found, mask=sample))
         for name in names:
-            alone = {other: float(other == name) for other in names}
-            table = spectral.state_of_charge(found, alone, mask=sample, **spectra)
+            table = mean_of({other: float(other == name) for other in names}, sample)
             share = table[table["quantity"] == "lithiation"]
             tables.append(share.assign(component=name, quantity="phase fraction"))
     tables += _particle_tables(task, maps, found, apart)

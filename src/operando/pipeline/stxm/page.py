@@ -14,7 +14,7 @@ from operando.core.provenance import versions
 from operando.core.quantities import interval
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
-from operando.pipeline.stxm.fitting import jackknife_blocks
+from operando.pipeline.stxm.fitting import fitted_density, jackknife_blocks
 from operando.pipeline.stxm.lithium import CLEAR
 from operando.pipeline.stxm.shown import AMBIGUOUS, Shown, gather
 
@@ -125,7 +125,7 @@ def _lithium(shown: Shown) -> report.Section | None:
 def _fit(shown: Shown) -> report.Section:
     explained = shown.json("fit.json")
     return report.section_fit(
-        shown.density,
+        fitted_density(shown.task),
         shown.unmixed,
         shown.references,
         sigma=shown.sigma,
@@ -271,6 +271,12 @@ def _methods(shown: Shown) -> Iterator[str]:
     if settings.normalize.pre_edge is not None:
         low, high = settings.normalize.pre_edge
         yield f"The mean optical density from {low:g} to {high:g} eV was taken off every pixel."
+    if settings.unmix.partial_volume:
+        yield (
+            f"Partial volume: a probe of {settings.detector.probe_px:g} pixels averages transmissions, not optical "
+            "densities; what that hides at rims and phase boundaries was estimated from a first fit, put back, and "
+            "fitted again."
+        )
     background = "no background" if settings.unmix.terms is None else f"a {settings.unmix.background} background"
     weighing = "weighted by the counts behind the fit" if settings.weighted else "every energy alike"
     total = ", weights summing to one" if settings.unmix.sum_to_one else ""

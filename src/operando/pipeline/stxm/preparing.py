@@ -36,6 +36,16 @@ def normalize(task: Task) -> None:
     stack = read_image(task, "aligned.zarr") if "aligned.zarr" in task.step.inputs else recorded
     mask = None if inputs.mask is None else open_mask(inputs.mask, stack, key="inputs.mask")
     about: dict[str, Any] = {"notes": []}
+    filled = stack > detector.dark if inputs.kind == "counts" else stack.notnull()
+    seen = filled.any(["y", "x"]).compute().values
+    if not seen.any():
+        above = f" above {detector.dark:g} counts" if inputs.kind == "counts" else ""
+        raise InputError(f"inputs.stack: no image holds a single value{above}. Look at the images and what they are.")
+    if not seen.all():
+        # A scan that was interrupted: a fit needs the energies that every pixel may have.
+        at = ", ".join(f"{float(energy):g}" for energy in stack.energy.values[~seen])
+        about["notes"].append(f"{int((~seen).sum())} of {seen.size} images have no value and were left out: {at} eV")
+        stack = stack.isel(energy=seen)
     if inputs.kind == "counts":
         incident = open_i0(inputs, stack)
         photons = _photons_per_count(detector, incident, stack)
@@ -49,7 +59,9 @@ def normalize(task: Task) -> None:
             photons_per_count=photons,
             stray_fraction=detector.stray_fraction,
         )
-        about |= {"notes": list(found.attrs.get("notes", [])), "photons_per_count": photons}
+        about["notes"] += list(found.attrs.get("notes", []))
+        about["photons_per_count"] = photons
+        incident = incident.assign(optical_density_max=found["optical_density_max"])
         incident = incident.assign_attrs(dark=detector.dark, photons_per_count=photons)
     else:
         found = xr.Dataset({"optical_density": stack.assign_attrs(long_name="Optical density")})
@@ -60,19 +72,11 @@ def normalize(task: Task) -> None:
         about["spikes"] = before - int(density.notnull().sum())
     if mask is not None:
         density = density.where(mask)
-    seen = density.notnull().any(["y", "x"]).compute().values
-    if not seen.any():
-        raise InputError("inputs.stack: no pixel has a single optical density. Look at the images, I0 and the mask.")
-    if not seen.all():
-        # A scan that was interrupted: a fit needs the energies that every pixel may have.
-        at = ", ".join(f"{float(energy):g}" for energy in density.energy.values[~seen])
-        about["notes"].append(f"{int((~seen).sum())} of {seen.size} images have no value and were left out: {at} eV")
-        density, found = density.isel(energy=seen), found.isel(energy=seen)
     if how.pre_edge is not None:
         density = spectral.subtract_pre_edge(density, between=how.pre_edge)
     write_image(task, "density.zarr", density.astype(np.float32))
     if inputs.kind == "counts":
-        write_dataset(task, "incident.zarr", incident.isel(energy=seen))
+        write_dataset(task, "incident.zarr", incident)
         write_image(task, "saturated.zarr", found["saturated"].astype(np.uint8), labels=False)
         write_image(task, "sigma.zarr", found["optical_density_sigma"].astype(np.float32))
     write_json(task, "normalized.json", about)

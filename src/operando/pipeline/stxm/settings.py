@@ -77,6 +77,9 @@ class Detector(Settings):
     photons_per_count: float | None = Field(
         None, gt=0, description="where counts are not photons; null: one, or measured in the region of I0 where given"
     )
+    probe_px: float = Field(
+        0.5, ge=0, description="standard deviation in pixels of what a pixel sees: 0.42 x width of the probe, and 0.29"
+    )
     stray_fraction: float = Field(0.0, ge=0, lt=1, description="share of the light of other energies, for saturation")
 
 
@@ -126,6 +129,11 @@ class Unmix(Settings):
     level: float = Field(0.95, gt=0, lt=1, description="of the intervals")
     scale_sigma: bool = Field(
         True, description="errors grow where the fit is worse than the noise, by the root of the reduced chi-square"
+    )
+
+    partial_volume: bool = Field(
+        False,
+        description="put back what the probe (detector.probe_px) hides at rims and boundaries, and fit again",
     )
 
     @property

@@ -50,7 +50,9 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
     noise = ("sigma.zarr", "saturated.zarr", "incident.zarr") if inputs.kind == "counts" else ()
     prepared = ("density.zarr", *noise, "normalized.json")
     seen = ("components.zarr", "clusters.zarr", "matches.parquet", "collinearity.zarr", "decomposed.json")
-    fits = ("unmixed.zarr", "residual.zarr", "fit.json")
+    # What the fit was made to: the optical density, or that with what the probe hides put back.
+    fitted = ("corrected.zarr",) if settings.unmix.partial_volume else ()
+    fits = ("unmixed.zarr", "residual.zarr", "fit.json", *fitted)
     results = ("maps.zarr", "rings.parquet", "ledger.parquet", "ledger.csv")
     chosen = ("energy-errors.parquet", "energies.json")
     unmix = {"unmix": settings.unmix.model_dump()}
@@ -101,7 +103,7 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
             inputs=("density.zarr", *noise),
             outputs=fits,
             files=files,
-            parameters={**spectra, **unmix, **weighing},
+            parameters={**spectra, **unmix, **weighing, "probe_px": settings.detector.probe_px},
             access="block",
             bytes_in_memory=_BASE_BYTES + _BLOCK_BYTES * workers + maps_bytes,
             bytes_on_disk=4 * values + maps_bytes,
@@ -111,7 +113,7 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
             name="lithium",
             title="From phases to lithium",
             function=lithium.lithiate,
-            inputs=("density.zarr", *noise, *fits[:1], "fit.json"),
+            inputs=(*(fitted or ("density.zarr",)), *noise, *fits[:1], "fit.json"),
             outputs=results,
             files=files,
             parameters={**spectra, **weighing, **lithium_part, "particles": settings.particles.model_dump()},
