@@ -5,7 +5,7 @@ import pytest
 
 from operando.core.axes import spacing
 from operando.core.errors import FileError
-from operando.io import describe, open_image, readers
+from operando.io import describe, open_image, open_stack, readers
 from operando.io.conformance import check_reader
 from operando.io.stxm_header import parse_header
 
@@ -327,3 +327,10 @@ def test_the_real_scan_with_odd_numbers_is_taken_in_order(data_folder):
     assert spacing(image) == pytest.approx({"y": 0.02718, "x": 0.02718}, rel=1e-3)
     with pytest.raises(FileError, match="NS_181111148_a000"):
         open_image(folder / "NS_181111148.hdr")
+
+
+def test_a_folder_of_a_header_and_its_images_is_one_stack(scan):
+    path, values = scan
+    stack = open_stack(path.parent)
+    assert stack.dims == ("energy", "y", "x")
+    np.testing.assert_array_equal(stack.values, values)

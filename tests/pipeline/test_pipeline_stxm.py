@@ -202,6 +202,7 @@ def test_images_of_an_interrupted_scan_that_are_missing_are_left_out_and_said(de
     assert not np.isin(stack.energy.values[[3, 40]], density.energy.values).any()
     page = (loaded.folder / "report.html").read_text()
     assert "2 of 81 images have no value and were left out" in page
+    assert "2 images hold no value and went into nothing" in page
 
 
 @pytest.mark.slow

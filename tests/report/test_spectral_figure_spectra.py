@@ -232,6 +232,14 @@ def test_errors_against_the_number_of_energies_leave_out_what_is_not_determined(
         energy_choice(references, [708.0], errors=table, quantity="lithiatoin")
 
 
+def test_an_error_of_zero_is_drawn_on_a_scale_that_has_a_zero(references):
+    """Of one phase the lithiation is known without measuring; a warning would be an error here."""
+    rows = {"k": [2, 3], "choice": "optimal", "quantity": "lithiation", "component": "", "sigma": 0.0}
+    figure = energy_choice(references[:1], [708.0], errors=pd.DataFrame({**rows, "low": 0.0, "high": 0.0}))
+    figure.canvas.draw()
+    assert figure.axes[1].get_yscale() == "linear"
+
+
 def test_ways_to_choose_energies_have_a_row_of_marks_each(references):
     figure = energy_choice(references, {"optimal": [708.0, 709.0], "expert": [705.0, 708.0, 730.0]})
     rows = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]

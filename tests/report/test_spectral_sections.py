@@ -158,6 +158,18 @@ def test_the_fit_tells_mean_weights_over_the_sample_and_how_much_it_explains(sta
     assert "They come from the residual" not in _trust(known)
 
 
+def test_a_fit_without_residual_says_nothing_of_chi_square(stack, references, unmixed):
+    exact = unmixed.assign(chi2_reduced=unmixed["chi2_reduced"] * np.nan)
+    told = report.section_fit(stack, exact, references, sigma=xr.full_like(stack, 0.02), count=1).intro
+    assert "Mean weights" in told
+    assert "nan" not in told
+
+
+def test_one_phase_is_told_in_the_singular(stack, references):
+    alone = spectral.unmix(stack, references[:1])
+    assert report.section_overview(stack, references[:1], alone, movie=False).intro.startswith("1 phase was fitted")
+
+
 def test_telling_pixels_lie_in_the_sample_and_are_as_many_as_asked(unmixed):
     everywhere = xr.ones_like(unmixed["r_factor"], dtype=bool)
     places = telling_places(unmixed, everywhere, 3)

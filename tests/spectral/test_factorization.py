@@ -86,7 +86,7 @@ def test_weights_are_fitted_to_every_pixel_though_spectra_come_from_some():
 
 def test_nmf_errors_name_what_is_wrong():
     stack, _, _ = separable()
-    with pytest.raises(InputError, match="from 1 to the number of energies 12, got 13"):
+    with pytest.raises(InputError, match="n must be a whole number from 1 to 12, got 13"):
         nmf(stack, 13)
     with pytest.raises(InputError, match="must be positive"):
         nmf(-stack, 2)

@@ -137,7 +137,7 @@ def test_mcr_errors_name_what_is_wrong():
     stack, spectra, _ = mixture()
     with pytest.raises(InputError, match="one of the initial ones, got 'd'"):
         mcr_als(stack, spectra, fixed=["d"])
-    with pytest.raises(InputError, match="0 or more, got -1"):
+    with pytest.raises(InputError, match="unknown must be a whole number from 0 up, got -1"):
         mcr_als(stack, spectra, unknown=-1)
     with pytest.raises(InputError, match="has the variable 'spectrum'"):
         mcr_als(stack, xr.Dataset({"x": spectra}))

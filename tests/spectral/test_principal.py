@@ -100,7 +100,7 @@ def test_errors_name_what_is_wrong():
     stack = low_rank()
     with pytest.raises(InputError, match="Did you mean 'covariance'"):
         components(stack, method="covarianse")
-    with pytest.raises(InputError, match="from 1 to the number of energies 40, got 41"):
+    with pytest.raises(InputError, match="n must be a whole number from 1 to 40, got 41"):
         components(stack, n=41)
     with pytest.raises(InputError, match="needs the number of components"):
         components(stack, method="randomized")

@@ -164,16 +164,8 @@ def readers() -> dict[str, Reader]:
 # Formats that people have beside their images: what they are and what to do, for "why I cannot read this".
 _ELSEWHERE: dict[tuple[str, ...], str] = {
     (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".bdf"): "a table, not an image",
-    (
-        ".xas",
-        ".xdi",
-        ".nor",
-        ".xsp",
-        ".spec",
-        ".e",
-        ".r",
-        ".t",
-    ): "a spectrum, not an image: open it with operando.io.open_spectra",
+    (".xas", ".xdi", ".nor", ".xsp", ".spec"): "a spectrum, not an image: open it with operando.io.open_spectra",
+    (".e", ".r", ".t"): "a spectrum, not an image: open it with operando.io.open_spectra",
     (".txt", ".md", ".json", ".yaml", ".yml", ".xml"): "a text file, not an image",
     (".mpr", ".mpt", ".ndax", ".nda", ".res"): "a battery cycler's file, not an image",
     (".gif", ".mp4", ".avi", ".mov", ".webm"): "a movie, whose values are not measured ones: export frames as TIFF",

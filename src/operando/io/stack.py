@@ -38,7 +38,8 @@ def open_stack(
     ----------
     path : str, Path or sequence of them
         A readable image whose energies are in the file (STXM, NXstxm, ``.stk``, ``.ncb``, ``.txrm``, ...); one
-        whose first axis is the energy without the file saying so (a TIFF stack); a folder of single images; or
+        whose first axis is the energy without the file saying so (a TIFF stack); a folder of single images, or of an
+        STXM header with its images; or
         single images by name, ``frames.h5#name`` for data sets of a container, in any order.
     energies : array-like or path, optional
         One photon energy per image, or a text or CSV file that lists them (its first column). In eV; numbers
@@ -107,6 +108,9 @@ def _members(path: str | Path | Sequence[str | Path]) -> list[str]:
     folder = Path(path)
     if not folder.is_dir() or any((folder / h).is_file() for h in ("zarr.json", ".zgroup", ".zarray", ".zattrs")):
         return [str(path)]
+    headers = [f for f in folder.iterdir() if f.suffix.lower() == ".hdr" and f.is_file()]
+    if len(headers) == 1 and any(f.suffix.lower() == ".xim" for f in folder.iterdir()):
+        return [str(headers[0])]
     endings = {suffix for reader in readers().values() for suffix in reader.suffixes} - {".hdr"}
     found = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in endings]
     kinds = sorted({f.suffix.lower() for f in found})

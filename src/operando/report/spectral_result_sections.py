@@ -84,7 +84,9 @@ def section_fit(
     chi2 = unmixed.get("chi2_reduced")
     if chi2 is not None and sigma is not None:
         middle = float(chi2.where(inside).median())
-        text.append(f"The median of the reduced chi-square is {middle:.2f}; 1 means that noise alone is left.")
+        # As many energies as weights leave no residual to compare with the noise.
+        told = f"The median of the reduced chi-square is {middle:.2f}; 1 means that noise alone is left."
+        text += [told] if np.isfinite(middle) else []
     places = list(at) if at is not None else telling_places(unmixed, inside, count - len(regions or {}))
     items: list[Any] = [
         described(

@@ -79,7 +79,9 @@ def section_overview(
     what = "thickness" if lithiation is None else look.lithiation_label(lithiation, label)
     names = look.component_names(unmixed["weight"])
     known = int(look.finite(shown).sum())
-    text = [f"{len(names)} phases were fitted at {optical_density.sizes['energy']} energies: {_listed(names)}."]
+    fitted = "1 phase was" if len(names) == 1 else f"{len(names)} phases were"
+    count = optical_density.sizes["energy"]
+    text = [f"{fitted} fitted at {count} energ{'y' if count == 1 else 'ies'}: {_listed(names)}."]
     text += result_sentences(rows) if rows is not None else []
     if lithiation is not None:
         text.append(f"{known} of {shown.size} pixels hold enough sample for a value.")

@@ -26,8 +26,8 @@ class Microscope:
 
     def check(self, where: str, *, seed: int, **more: float) -> None:
         """Raise where a number is not one that a microscope can have; ``more`` must be positive."""
-        counted_things = {name: more[name] for name in ("n_particles", "supersampling") if name in more}
-        for name, value in {"seed": seed, **counted_things}.items():
+        whole: dict[str, Any] = {name: more[name] for name in ("n_particles", "supersampling") if name in more}
+        for name, value in {"seed": seed, **whole}.items():
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != np.floor(value):
                 raise InputError(f"{where}: {name} must be a whole number, got {value!r}. Round it.")
         positive = {"i0_counts": self.i0_counts, "dwell_ms": self.dwell_ms, "open_pixels": self.open_pixels, **more}

@@ -14,6 +14,8 @@ _MOST_COMPONENTS = 12
 _ROUNDS_EACH, _ROUNDS_LAST = 2, 4
 _SETTLED = 0.002  # px
 _STEP = 1.0  # px
+_GAP = 0.2  # share of what is filled in; 0.16 around a pixel alone
+_OWN = 0.9  # share of an image in a component from which that component says nothing about it
 _RIM = 3  # px at the edge of an image, which smoothing takes from beyond it
 _WHOLE_LEAST, _WHOLE_SHARE, _SEEN_SHARE = 256, 0.05, 0.5
 _CELL = 8  # px, wide against what correlates neighboring pixels
@@ -44,7 +46,7 @@ def refine(images: np.ndarray, shift: np.ndarray, variance: np.ndarray) -> Refin
         whole, gaps = filled(image)
         splines.append(spline(gaussian_filter(whole, _SMOOTH)))
         # A pixel alone is as good as its neighbors once smoothed; within a gap there is nothing.
-        gaps = None if gaps is None else gaussian_filter(gaps.astype(np.float32), _SMOOTH) > 0.5
+        gaps = None if gaps is None else gaussian_filter(gaps.astype(np.float32), _SMOOTH) > _GAP
         missing.append(gaps if gaps is not None and gaps.any() else None)
     prior, sigma2 = shift.copy(), variance + _CONTRAST_SIGMA**2
     most = max(1, min(_MOST_COMPONENTS, (count - 1) // 3))
@@ -138,6 +140,12 @@ class _Fit:
         self.side = -np.concatenate(
             [np.sum(spectra * scores[:components].T, axis=1), np.sum(spectra * scores[components:].T, axis=1)]
         )
+        # An image with a component of its own is predicted by itself: its pairs must do.
+        alone = np.tile(np.diag(self.apart) < 1 - _OWN, 2)
+        self.side[alone] = 0
+        self.normal[alone] = 0
+        self.normal[:, alone] = 0
+        self.left[alone[:count]] = 0
         area = 4 * np.pi * _SMOOTH**2  # px over which smoothed noise is one value
         free = max((count - components) / count * int(np.count_nonzero(known)), 1.0)
         self.noise = float(np.sum(self.left.astype(float) ** 2)) / free * area

@@ -12,6 +12,7 @@ from operando.core.errors import InputError, nearest
 from operando.core.phases import UNLABELED, PhaseScheme
 from operando.spectral.pixels import as_mask, as_spectra, pixel_blocks
 from operando.spectral.principal import Moments, eigenpairs, scores_of
+from operando.spectral.stacks import whole_number
 
 METHODS = ("kmeans", "minibatch")
 NORMALIZE = ("thickness", "norm", "none")
@@ -107,11 +108,12 @@ def cluster(
     [0.5, 0.5]
     """
     where = "cluster"
-    data, use, normalize = _checked(stack, n, normalize, method, mask, where=where)
+    n = whole_number(n, 1, UNLABELED - 1, where=where, name="n", remedy="Choose in between.")
+    data, use, normalize = _checked(stack, normalize, method, mask, where=where)
     moments = Moments.of(data, use, where=where)
-    kept = min(data.sizes["energy"], n if n_components is None else int(n_components))
-    if kept < 1:
-        raise InputError(f"{where}: n_components must be at least 1, got {n_components}. Leave it out.")
+    if n_components is not None:
+        n_components = whole_number(n_components, 1, where=where, name="n_components", remedy="Leave it out.")
+    kept = min(data.sizes["energy"], n if n_components is None else n_components)
     values, vectors = eigenpairs(moments.second)
     basis = vectors[:, :kept].T
     rest = values[kept:]
@@ -126,8 +128,9 @@ def cluster(
         limit = -np.inf if minimum_thickness is None else float(minimum_thickness)
     else:
         divisor = thickness if normalize == "thickness" else length
-        limit = 0.0 if minimum_thickness is None else float(minimum_thickness)
         good &= divisor > 0
+        # Spectra that are compared by their length may well have a mean below zero.
+        limit = float(minimum_thickness) if minimum_thickness is not None else -np.inf
         if normalize == "thickness":
             good &= thickness > LEAST_RATIO * _typical_ratio(thickness[good], length[good]) * length
         if minimum_thickness is None:
@@ -162,7 +165,7 @@ def cluster(
 
 
 def _checked(
-    stack: Any, n: int, normalize: str | None, method: str, mask: Any, *, where: str
+    stack: Any, normalize: str | None, method: str, mask: Any, *, where: str
 ) -> tuple[xr.DataArray, np.ndarray, str]:
     normalize = "none" if normalize is None else normalize
     if normalize not in NORMALIZE:
@@ -171,8 +174,6 @@ def _checked(
         )
     if method not in METHODS:
         raise InputError(f"{where}: method is one of {', '.join(METHODS)}, got {method!r}. {nearest(method, METHODS)}")
-    if int(n) != n or not 1 <= n < UNLABELED:
-        raise InputError(f"{where}: n must be a whole number from 1 to {UNLABELED - 1}, got {n!r}. Choose in between.")
     data = as_spectra(stack, where=where)
     return data, as_mask(mask, data, where=where), normalize
 

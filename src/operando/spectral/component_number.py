@@ -162,6 +162,8 @@ def _malinowski(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _as_sigma(sigma: Any, data: xr.DataArray, *, where: str) -> xr.DataArray:
     """Errors on the dims of the stack, or along the energies alone where they do not depend on the pixel."""
+    if np.ndim(sigma) == 0:
+        sigma = np.asarray(sigma, dtype=float)
     if not isinstance(sigma, xr.DataArray):
         values = np.asarray(sigma, dtype=float)
         if values.ndim <= 1 and values.size in (1, data.sizes["energy"]):
@@ -178,6 +180,9 @@ def _as_sigma(sigma: Any, data: xr.DataArray, *, where: str) -> xr.DataArray:
         sigma = same_energies(sigma, energies, where=where, name="sigma", remedy="Select those of the stack.")
     else:
         sigma = sigma.transpose(*data.dims)
+        if "energy" in sigma.coords and sigma.sizes["energy"] == data.sizes["energy"]:
+            energies = np.asarray(data["energy"].values, dtype=float)
+            sigma = same_energies(sigma, energies, where=where, name="sigma", remedy="Select those of the stack.")
         if sigma.shape != data.shape:
             raise InputError(
                 f"{where}: sigma has the shape of the stack {data.shape}, got {sigma.shape}. Crop both alike."
@@ -193,6 +198,10 @@ def _biwhitened(
     column = np.ones(energies)
     if sigma.dims == ("energy",):
         column = np.asarray(sigma.values, dtype=float) ** 2
+        if not (np.isfinite(column) & (np.asarray(sigma.values) > 0)).all():
+            raise InputError(
+                f"{where}: sigma must be positive and finite, got {float(np.min(sigma.values)):g}. Drop these energies."
+            )
     else:
         for _ in range(6):
             total, pixels = np.zeros(energies), 0
@@ -244,7 +253,8 @@ def _above_noise(values: np.ndarray, pixels: int) -> tuple[int, float, float]:
     edge = ((n + e) ** 2 + TRACY_WIDOM_999 * (n + e) * (1 / n + 1 / e) ** (1 / 3)) / pixels
     middle = _marchenko_pastur_median(energies / pixels)
     factor = 1.0
-    if energies >= 12:
+    # With fewer pixels than half of the energies most eigenvalues are zero and say nothing of the noise.
+    if energies >= 12 and middle > 0:
         factor = float(np.median(values)) / middle
         signal = int((values > edge * factor).sum())
         # Once more without the signal; not until it settles: where noise has no edge, that would take all of it.

@@ -104,7 +104,9 @@ def _despiked(data: np.ndarray, energies: np.ndarray, order: np.ndarray, thresho
     values = data[order]
     line = _between(values, energies[order])
     # A missing value must not make its neighbors look odd.
-    departure = np.nan_to_num(values - line, nan=0.0)
+    departure = values - line
+    known = np.isfinite(departure)
+    departure = np.where(known, departure, 0.0)
     departure[0] *= 2 / 3
     departure[-1] *= 2 / 3
     middle, low, high = (np.empty_like(departure) for _ in range(3))
@@ -115,6 +117,7 @@ def _despiked(data: np.ndarray, energies: np.ndarray, order: np.ndarray, thresho
     odd = np.abs(departure - middle)
     noise = 1.4826 * ndimage.uniform_filter(np.median(odd, axis=0), size=3, mode="mirror")
     spike = (departure > high + threshold * noise) | (departure < low - threshold * noise)
+    spike &= known
     spike[1:] &= odd[1:] > odd[:-1]
     spike[:-1] &= odd[:-1] >= odd[1:]
     result = data.copy()

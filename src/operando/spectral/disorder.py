@@ -10,6 +10,7 @@ import xarray as xr
 from operando.core.errors import InputError
 from operando.core.provenance import record
 from operando.spectral.lithiation import weights_of
+from operando.spectral.pixels import as_mask
 
 
 def disorder(weights: xr.DataArray | xr.Dataset, *, mask: Any = None, minimum_thickness: float = 0.0) -> xr.Dataset:
@@ -66,7 +67,7 @@ def disorder(weights: xr.DataArray | xr.Dataset, *, mask: Any = None, minimum_th
     1.0
     """
     where = "disorder"
-    array = weights_of(weights, where=where)
+    array = weights_of(weights, where=where).transpose("component", ...)
     count = array.sizes["component"]
     if count < 2:
         raise InputError(f"{where}: at least two components are needed to be mixed, got {count}. Fit more references.")
@@ -75,7 +76,7 @@ def disorder(weights: xr.DataArray | xr.Dataset, *, mask: Any = None, minimum_th
     total = held.sum("component", skipna=False)
     counts = (total > 0) & (total >= minimum_thickness)
     if mask is not None:
-        counts = counts & mask
+        counts = counts & as_mask(mask, array, where=where).reshape(array.shape[1:])
     thickness = total.where(counts)
     pixel = (_entropy(held / thickness) / np.log(count)).rename("disorder")
     share = (held.where(counts)).sum([d for d in array.dims if d != "component"])

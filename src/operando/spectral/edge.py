@@ -9,7 +9,7 @@ import xarray as xr
 
 from operando.core.errors import InputError, nearest
 from operando.core.provenance import record
-from operando.spectral.stacks import as_stack, energies_ev
+from operando.spectral.stacks import as_stack, energies_ev, same_energies
 
 KINDS = ("constant", "linear", "victoreen")
 
@@ -149,7 +149,11 @@ def normalize_edge_step(
     if not significance >= 0:
         raise InputError(f"{where}: significance must not be negative, got {significance!r}. 3 is usual.")
     place = float(at) if at is not None else 0.5 * (energies[before_used].max() + energies[after_used].min())
-    errors = None if sigma is None else as_stack(sigma, where=where, name="sigma").drop_vars("energy", errors="ignore")
+    errors = None
+    if sigma is not None:
+        errors = as_stack(sigma, where=where, name="sigma")
+        errors = same_energies(errors, energies, where=where, name="sigma", remedy="Give it at those of the stack.")
+        errors = errors.drop_vars("energy", errors="ignore")
     low, low_variance = _at(stack, energies, before_used, kind, place, errors)
     high, high_variance = _at(stack, energies, after_used, after, place, errors)
     step = (high - low).rename("edge_step")

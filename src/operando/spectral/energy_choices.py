@@ -13,7 +13,7 @@ from operando.core.errors import InputError, nearest
 from operando.spectral.energy_errors import candidate_energies, design, predicted_errors
 from operando.spectral.energy_selection import CRITERIA, search
 from operando.spectral.match import References, match_energies
-from operando.spectral.stacks import ENERGY_ATTRS
+from operando.spectral.stacks import ENERGY_ATTRS, whole_number
 
 CHOICES = ("optimal", "greedy", "expert", "even", "random")
 
@@ -59,8 +59,7 @@ def expert_energies(references: References, k: int, *, candidates: Any = None) -
     where = "expert_energies"
     spectra = match_energies(references, np.sort(candidate_energies(references, candidates, where=where)))
     energy, values = np.asarray(spectra["energy"].values, dtype=float), np.asarray(spectra.values, dtype=float)
-    if int(k) != k or not 1 <= k <= energy.size:
-        raise InputError(f"{where}: k must be from 1 to the number of candidates {energy.size}, got {k}. Choose fewer.")
+    k = whole_number(k, 1, energy.size, where=where, name="k", remedy="There are as many candidates.")
     ranked = []
     for row in values:
         peaks, found = find_peaks(row, prominence=0.0)

@@ -11,6 +11,7 @@ import xarray as xr
 from operando.core.errors import InputError
 from operando.spectral.lithiation import per_component
 from operando.spectral.match import References, match_energies
+from operando.spectral.stacks import energies_ev
 from operando.spectral.unmix_problem import background_terms, term_values
 
 
@@ -125,7 +126,9 @@ def design(
             f"{where}: the reference {names[int(scale.argmin())]!r} is zero at every energy. Leave it out."
         )
     if sigma is None:
-        variance = np.exp(thick * mixtures @ absorption) / light
+        # Beyond the range of floats nothing comes through: an infinite variance is right.
+        with np.errstate(over="ignore"):
+            variance = np.exp(thick * mixtures @ absorption) / light
     else:
         variance = np.broadcast_to(
             per_energy(sigma, spectra, where=where, what="sigma") ** 2, (len(mixtures), energy.size)
@@ -155,7 +158,9 @@ def _change(references: References, spectra: xr.DataArray, energy_error: float, 
 def candidate_energies(references: References, energies: Any, *, where: str) -> np.ndarray:
     """Energies in eV to choose from: those given, or those at which every reference was measured."""
     if energies is not None:
-        values = np.asarray(energies.values if isinstance(energies, xr.DataArray) else energies, dtype=float).ravel()
+        if isinstance(energies, xr.DataArray) and "energy" in energies.coords:
+            energies = energies_ev(energies, where=where, name="the candidates")
+        values = np.asarray(energies, dtype=float).ravel()
         if values.size == 0 or len(np.unique(values)) != values.size:
             raise InputError(
                 f"{where}: energies must be some different eV, got {values.size} of them. Drop repetitions."
@@ -172,8 +177,8 @@ def candidate_energies(references: References, energies: Any, *, where: str) -> 
     )
     if isinstance(references, Mapping):
         # Candidates where every spectrum was measured.
-        low = max(float(np.min(spectrum["energy"])) for spectrum in references.values())
-        high = min(float(np.max(spectrum["energy"])) for spectrum in references.values())
+        own = [energies_ev(spectrum, where=where, name=f"{name!r}") for name, spectrum in references.items()]
+        low, high = max(each.min() for each in own), min(each.max() for each in own)
         values = values[(values >= low) & (values <= high)]
     return values
 
@@ -224,7 +229,9 @@ def _gradient(stoichiometry: Any, names: list[str], mixtures: np.ndarray, thick:
     x = per_component(stoichiometry, names, where=where, what="stoichiometry")
     host = np.isfinite(x)
     if not host.any():
-        raise InputError(f"{where}: at least one reference must be a host with an x, got none of {names}.")
+        raise InputError(
+            f"{where}: at least one reference must be a host with an x, got none of {names}. Give each its x."
+        )
     x = np.where(host, x, 0.0)
     amount = (mixtures * host).sum(axis=1, keepdims=True)
     amount = np.where(amount > 0, amount, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.spectral.match import References, match_energies
-from operando.spectral.stacks import ENERGY_ATTRS, energies_ev
+from operando.spectral.stacks import ENERGY_ATTRS, energies_ev, one_spectrum
 
 
 def shift_energy(spectra: xr.DataArray, shift_ev: float) -> xr.DataArray:
@@ -76,7 +77,7 @@ def energy_offset(spectrum: xr.DataArray, references: References, *, search_ev: 
     if not np.isfinite(search_ev) or search_ev <= 0:
         raise InputError(f"{where}: search_ev must be positive, got {search_ev!r}. 2 eV is usual.")
     own = energies_ev(spectrum, where=where, name="the spectrum")
-    values = np.asarray(spectrum.squeeze().values, dtype=float)
+    values = np.asarray(one_spectrum(spectrum).values, dtype=float)
     if values.shape != own.shape:
         raise InputError(
             f"{where}: one spectrum (energy,) is needed, got dims {spectrum.dims}. Average over space first."
@@ -113,6 +114,11 @@ def energy_offset(spectrum: xr.DataArray, references: References, *, search_ev: 
 
 
 def _common_range(references: Any, where: str) -> tuple[float, float]:
+    if not isinstance(references, (xr.DataArray, Mapping)):
+        raise InputError(
+            f"{where}: references must be a DataArray (component, energy) or a mapping of names to DataArrays, got "
+            f"{type(references).__name__}. Open files with operando.io.open_spectra."
+        )
     each = [references] if isinstance(references, xr.DataArray) else list(references.values())
     energies = [energies_ev(one, where=where, name="a reference") for one in each]
     return max(float(e.min()) for e in energies), min(float(e.max()) for e in energies)

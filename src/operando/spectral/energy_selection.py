@@ -14,7 +14,7 @@ from operando.core import provenance
 from operando.core.errors import InputError, nearest
 from operando.spectral.energy_errors import Design, design
 from operando.spectral.match import References
-from operando.spectral.stacks import ENERGY_ATTRS
+from operando.spectral.stacks import ENERGY_ATTRS, whole_number
 
 CRITERIA = ("d-optimal", "a-optimal", "lithiation")
 SEARCHES = ("exchange", "greedy", "exhaustive")
@@ -31,7 +31,7 @@ def select_energies(
     method: str = "exchange",
     stoichiometry: Any = None,
     candidates: Any = None,
-    include: Iterable[float] = (),
+    include: float | Iterable[float] = (),
     photons: Any = 10_000.0,
     thickness: float | None = None,
     composition: Any = None,
@@ -147,14 +147,16 @@ def select_energies(
         energy_error=energy_error,
         where=where,
     )
+    if criterion == "lithiation" and problem.gradient is not None and not np.nan_to_num(problem.gradient).any():
+        raise InputError(
+            f"{where}: the criterion 'lithiation' needs two references of different x, got {stoichiometry!r}. "
+            "Choose by 'd-optimal'."
+        )
     fixed = _positions(problem, include, where=where)
     least, most = max(problem.columns, len(fixed)), problem.energy.size
-    if int(k) != k or not least <= k <= most:
-        raise InputError(
-            f"{where}: k must be from {least} (references, background terms and included energies) to {most} "
-            f"(candidates), got {k}. Choose in between."
-        )
-    chosen = search(problem, int(k), criterion, method, fixed, where=where)
+    remedy = "The least is one per reference and background term, or all to include; the most, all candidates."
+    k = whole_number(k, least, most, where=where, name="k", remedy=remedy)
+    chosen = search(problem, k, criterion, method, fixed, where=where)
     if not np.isfinite(problem.value(chosen, criterion)):
         raise InputError(
             f"{where}: no choice of {k} energies tells the references {', '.join(problem.names)} apart. "
@@ -162,7 +164,7 @@ def select_energies(
         )
     energies = np.sort(problem.energy[chosen])
     settings = {
-        "k": int(k),
+        "k": k,
         "criterion": criterion,
         "method": method,
         "photons": np.asarray(photons).tolist(),
@@ -183,9 +185,9 @@ def select_energies(
     )
 
 
-def _positions(problem: Design, include: Iterable[float], *, where: str) -> list[int]:
+def _positions(problem: Design, include: float | Iterable[float], *, where: str) -> list[int]:
     found = []
-    for energy in include:
+    for energy in np.atleast_1d(np.asarray(list(include) if isinstance(include, Iterable) else include, dtype=float)):
         at = int(np.abs(problem.energy - float(energy)).argmin())
         off = abs(problem.energy[at] - float(energy))
         if off > 1e-3:

@@ -12,6 +12,7 @@ from operando.core import provenance
 from operando.core.errors import InputError
 from operando.spectral.nnls import nonnegative_least_squares
 from operando.spectral.pixels import all_finite, as_mask, as_spectra, pixel_blocks, sample_pixels
+from operando.spectral.stacks import whole_number
 
 
 def nmf(
@@ -44,7 +45,7 @@ def nmf(
     Returns
     -------
     Dataset
-        ``weight`` (component, [z], y, x), NaN where masked or energies are missing in half or more; ``spectrum``
+        ``weight`` (component, [z], y, x), NaN where masked or more than half of the energies are missing; ``spectrum``
         (component, energy) with mean 1, so that weights are mean optical densities; ``r_factor`` ([z], y, x), sum of
         squared residuals over sum of squares; ``purity`` (component), see below. The component with the largest
         total weight comes first. ``attrs``: ``lack_of_fit``, ``converged``, ``clipped`` (share of negative values,
@@ -93,11 +94,10 @@ def nmf(
     where = "nmf"
     data = as_spectra(stack, where=where)
     use = as_mask(mask, data, where=where)
-    if int(n) != n or not 1 <= n <= data.sizes["energy"]:
-        raise InputError(
-            f"{where}: n must be a whole number from 1 to the number of energies {data.sizes['energy']}, got {n!r}."
-        )
+    n = whole_number(n, 1, data.sizes["energy"], where=where, name="n", remedy="There are as many energies.")
     _, rows = sample_pixels(data, use, most=max_pixels, seed=seed, where=where)
+    if len(rows) < n:
+        raise InputError(f"{where}: at least {n} pixels must have every energy, got {len(rows)}. Ask for fewer.")
     if not (rows > 0).any():
         raise InputError(f"{where}: some optical density must be positive, got at most {rows.max():g}. Check I0.")
     clipped = float((rows < 0).mean())

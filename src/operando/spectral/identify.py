@@ -13,6 +13,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.spectral.match import References, match_energies
+from operando.spectral.stacks import same_energies, whole_number
 from operando.spectral.unmix_problem import background_terms, term_values
 
 MOST_COMBINATIONS = 500_000
@@ -94,9 +95,8 @@ def match_spectra(
     names = [str(name) for name in known["component"].values]
     columns = np.asarray(known.values, dtype=float)
     terms = [term_values(term, energy) for term in background_terms(background, where=where)]
-    if int(max_components) != max_components or max_components < 1:
-        raise InputError(f"{where}: max_components must be a whole number from 1 up, got {max_components!r}.")
-    most = min(int(max_components), len(names), max(1, energy.size - len(terms) - 1))
+    largest = whole_number(max_components, 1, where=where, name="max_components", remedy="3 is usual.")
+    most = min(largest, len(names), max(1, energy.size - len(terms) - 1))
     total = sum(comb(len(names), size) for size in range(1, most + 1))
     if total > MOST_COMBINATIONS:
         raise InputError(
@@ -111,6 +111,8 @@ def match_spectra(
         if good.sum() <= len(terms) + 1:
             raise InputError(f"{where}: the spectrum {name!r} has {int(good.sum())} finite energies. Leave it out.")
         size = float(np.sqrt((values[good] ** 2).mean()))
+        if size == 0:
+            raise InputError(f"{where}: the spectrum {name!r} is zero at every energy. Leave it out.")
         scale = np.sqrt(error[good] ** 2 + (systematic * size) ** 2)
         if not (scale > 0).all():
             raise InputError(f"{where}: sigma or systematic must be above zero, got both zero for {name!r}.")
@@ -147,8 +149,10 @@ def _measured(spectra: Any, sigma: Any, *, where: str) -> tuple[xr.DataArray, np
             measured = measured.assign_coords(component=[f"component {k}" for k in range(measured.sizes["component"])])
     else:
         measured = match_energies(spectra, first)
-    if isinstance(sigma, xr.DataArray) and "component" in sigma.dims:
-        sigma = sigma.transpose("component", "energy").values
+    if isinstance(sigma, xr.DataArray) and "energy" in sigma.dims:
+        at = np.asarray(match_energies(measured, measured)["energy"].values, dtype=float)
+        sigma = same_energies(sigma, at, where=where, name="sigma", remedy="Give it at those of the spectra.")
+        sigma = sigma.transpose(..., "energy").values
     values = np.asarray(0.0 if sigma is None else sigma, dtype=float)
     try:
         errors = np.broadcast_to(values, measured.shape)

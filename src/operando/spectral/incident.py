@@ -11,7 +11,14 @@ from operando.core.errors import AxesError, InputError
 from operando.core.provenance import record
 from operando.spectral.match import wanted_energies
 from operando.spectral.pixels import pixel_blocks
-from operando.spectral.stacks import ENERGY_ATTRS, ENERGY_TOLERANCE_EV, as_stack, energies_ev
+from operando.spectral.stacks import (
+    ENERGY_ATTRS,
+    ENERGY_TOLERANCE_EV,
+    as_stack,
+    energies_ev,
+    one_spectrum,
+    same_energies,
+)
 
 _OPEN = 0.8
 _BRIGHT = 95
@@ -186,12 +193,12 @@ def i0_from_spectrum(spectrum: Any, energy: Any, *, sigma: Any = None, scale: fl
     (150.0, 2.5)
     """
     where = "i0_from_spectrum"
-    if not isinstance(spectrum, xr.DataArray) or spectrum.squeeze().dims != ("energy",):
+    if not isinstance(spectrum, xr.DataArray) or one_spectrum(spectrum).dims != ("energy",):
         got = spectrum.dims if isinstance(spectrum, xr.DataArray) else type(spectrum).__name__
         raise AxesError(
             f"{where}: the spectrum must be a DataArray with the dim energy, got {got}. Select one component."
         )
-    spectrum = spectrum.squeeze()
+    spectrum = one_spectrum(spectrum)
     own = energies_ev(spectrum, where=where, name="the spectrum")
     order = np.argsort(own)
     own, values = own[order], np.asarray(spectrum.values, dtype=float)[order]
@@ -212,6 +219,9 @@ def i0_from_spectrum(spectrum: Any, energy: Any, *, sigma: Any = None, scale: fl
     if sigma is None:
         error = _roughness(own, values)
     else:
+        if isinstance(sigma, xr.DataArray) and sigma.dims == ("energy",):
+            at = energies_ev(spectrum, where=where)
+            sigma = same_energies(sigma, at, where=where, name="sigma", remedy="Give it at those of the spectrum.")
         error = np.asarray(sigma, dtype=float)
         if error.shape != values.shape or not (error >= 0).all():
             raise InputError(f"{where}: sigma must be one number >= 0 per energy of the spectrum, got {error.shape}.")
@@ -356,7 +366,7 @@ def _roughness(energies: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _dataset(mean: np.ndarray, sigma: np.ndarray, stack: xr.DataArray, chosen: np.ndarray, made_by: str) -> xr.Dataset:
-    energies = stack.coords["energy"].values if "energy" in stack.coords else None
+    energies = energies_ev(stack, where="i0") if "energy" in stack.coords else None
     found = _table(mean, sigma, energies, made_by)
     image = stack.isel(energy=0, drop=True)
     found["region"] = image.copy(data=chosen).rename("region")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from operando.core.axes import SPACE
@@ -241,17 +242,20 @@ def per_component(values: Any, names: Sequence[str], *, where: str, what: str) -
             values = dict(zip(map(str, values.coords["component"].values), values.values.tolist(), strict=True))
         else:
             values = values.values.tolist()
+    if isinstance(values, pd.Series) and not isinstance(values.index, pd.RangeIndex):
+        values = values.to_dict()
     if isinstance(values, Mapping):
         table = {str(name): value for name, value in values.items()}
         missing = [name for name in names if name not in table]
         if missing:
+            known = nearest(missing[0], table) if table else "It is empty."
             raise InputError(
-                f"{where}: {what} must name every phase, {missing[0]!r} is missing. "
-                f"{nearest(missing[0], table) if table else 'It is empty.'} Give None for a phase that is no host."
+                f"{where}: {what} must name every phase {list(names)}, {missing[0]!r} is missing. {known} Give None "
+                "for a phase that is no host; name the phases of the weights: weights.assign_coords(component=[...])."
             )
         given: list[Any] = [table[name] for name in names]
     else:
-        given = list(np.atleast_1d(np.asarray(values, dtype=object)))
+        given = list(np.atleast_1d(values)) if isinstance(values, np.ndarray) or np.isscalar(values) else list(values)
         if len(given) != len(names):
             raise InputError(
                 f"{where}: {what} must have one number per phase {list(names)}, got {len(given)}. "

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from operando.core.errors import AxesError, InputError
-from operando.spectral.stacks import ENERGY_ATTRS, ENERGY_TOLERANCE_EV, energies_ev
+from operando.spectral.stacks import ENERGY_ATTRS, ENERGY_TOLERANCE_EV, energies_ev, one_spectrum
 
 References = xr.DataArray | Mapping[str, xr.DataArray]
 """Spectra with dims ``(component, energy)``, or a mapping of names to spectra whose energies may differ."""
@@ -86,13 +86,14 @@ def _named(spectra: Any, wanted: np.ndarray, where: str) -> dict[str, xr.DataArr
             raise InputError(f"{where}: at least one spectrum is needed, got an empty mapping.")
         named = {}
         for name, spectrum in spectra.items():
-            given = spectrum if isinstance(spectrum, xr.DataArray) else xr.DataArray(np.asarray(spectrum))
-            single = given.squeeze()
-            if single.ndim == 1 and single.dims != ("energy",) and not isinstance(spectrum, xr.DataArray):
-                single = single.rename({single.dims[0]: "energy"})
+            if isinstance(spectrum, xr.DataArray):
+                single = one_spectrum(spectrum)
+            else:
+                row = np.asarray(spectrum)
+                single = xr.DataArray(row, dims=("energy",) if row.ndim == 1 else None)
             if single.dims != ("energy",):
                 raise AxesError(
-                    f"{where}: the spectrum {name!r} must have the dim energy alone, got {given.dims}. "
+                    f"{where}: the spectrum {name!r} must have the dim energy alone, got {single.dims}. "
                     "Select one component of it."
                 )
             named[str(name)] = single

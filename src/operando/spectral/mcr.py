@@ -14,6 +14,7 @@ from operando.spectral.factorization import fit_every_pixel, weights_of
 from operando.spectral.match import match_energies
 from operando.spectral.nnls import nonnegative_least_squares
 from operando.spectral.pixels import as_mask, as_spectra, sample_pixels
+from operando.spectral.stacks import whole_number
 from operando.spectral.unmix_problem import background_terms, term_values
 
 
@@ -119,19 +120,22 @@ def mcr_als(
     known = match_energies(initial, data)
     names = [str(name) for name in known["component"].values]
     held = _held(names, fixed, where=where)
-    if int(unknown) != unknown or unknown < 0:
-        raise InputError(f"{where}: unknown is how many spectra are to be found, 0 or more, got {unknown!r}.")
+    unknown = whole_number(unknown, 0, where=where, name="unknown", remedy="It is how many spectra are to be found.")
     _, rows = sample_pixels(data, use, most=max_pixels, seed=seed, where=where)
+    if not rows.any():
+        raise InputError(f"{where}: some optical density must not be zero, got {len(rows)} pixels of zeros. Check I0.")
     spectra = np.asarray(known.values, dtype=float)
     level = float(np.abs(spectra).mean())
     energies = np.asarray(known["energy"].values, dtype=float)
     terms = {term: term_values(term, energies) for term in background_terms(background, where=where)}
     offsets = np.array([*terms.values()]).reshape(len(terms), energies.size)
-    for k in range(int(unknown)):
+    for k in range(unknown):
         start = _worst_explained(rows, offsets, spectra, nonnegative)
+        if not start.any():
+            raise InputError(f"{where}: nothing is left over for spectrum {k + 1} of {unknown}. Ask for fewer.")
         spectra = np.vstack([spectra, start * (level / np.abs(start).mean())])
         names.append(f"unknown {k + 1}")
-    free = np.array([*(~held), *[True] * int(unknown)])
+    free = np.array([*(~held), *[True] * unknown])
     spectra, history, converged = _alternate(
         rows, offsets, spectra, free, nonnegative, closure, 0.0 if closure else level, tolerance, max_iter
     )
@@ -153,7 +157,7 @@ def mcr_als(
     vanished = [name for name, weight in zip(names, made["weight"].values, strict=True) if not np.nansum(weight) > 0]
     settings = {
         "fixed": [name for name, keep in zip(names, ~free, strict=True) if keep],
-        "unknown": int(unknown),
+        "unknown": unknown,
         "nonnegative": nonnegative,
         "closure": closure,
         "background": list(terms),

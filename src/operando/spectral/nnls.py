@@ -151,7 +151,7 @@ def forward(factor: Floats, rhs: Floats) -> Floats:
     return target
 
 
-def solve(factor: Floats, target: Floats, free: int, *, sum_to_one: bool = False, table: Table | None = None) -> Floats:
+def solve(factor: Floats, target: Floats, free: int, *, sum_to_one: bool = False) -> Floats:
     """Minimize ``|R w - y|`` with all but the first ``free`` weights bounded at zero.
 
     Parameters
@@ -161,8 +161,6 @@ def solve(factor: Floats, target: Floats, free: int, *, sum_to_one: bool = False
     target : ndarray, shape (pixels, m)
     free : int
         How many columns, the first ones, may be negative.
-    table : Table, optional
-        :func:`enumerate_supports` of the bounded block, where it is there already.
 
     Returns
     -------
@@ -174,7 +172,6 @@ def solve(factor: Floats, target: Floats, free: int, *, sum_to_one: bool = False
         np.ascontiguousarray(factor[:, free:, free:]),
         np.ascontiguousarray(target[:, free:]),
         sum_to_one=sum_to_one,
-        table=table,
     )
     eliminated(factor, target, weights, free)
     return weights
@@ -260,7 +257,7 @@ def _independent(factor: Floats, columns: Any) -> list[int]:
     return kept
 
 
-def _bounded_weights(factor: Floats, target: Floats, *, sum_to_one: bool, table: Table | None) -> Floats:
+def _bounded_weights(factor: Floats, target: Floats, *, sum_to_one: bool) -> Floats:
     from operando.spectral.nnls_compiled import pivot_all_by_table, pivot_each
 
     pixels, n = target.shape
@@ -268,8 +265,8 @@ def _bounded_weights(factor: Floats, target: Floats, *, sum_to_one: bool, table:
     todo = np.isfinite(target).all(axis=1)
     if len(factor) > 1:
         todo &= np.isfinite(factor).all(axis=(1, 2))
-    elif table is not None or (n <= ENUMERATED and pixels > 1 << n):
-        table = table or enumerate_supports(factor[0], sum_to_one=sum_to_one)
+    elif n <= ENUMERATED and pixels > 1 << n:
+        table = enumerate_supports(factor[0], sum_to_one=sum_to_one)
         affine = np.column_stack([target, np.ones(pixels)]) if sum_to_one else target
         pivot_all_by_table(affine, table.operators, table.limits, int(sum_to_one), weights)
         weights[~todo] = np.nan

@@ -30,8 +30,9 @@ def optical_density(counts: Any, i0: Any, *, dark: Any = 0.0) -> xr.DataArray:
     Returns
     -------
     DataArray, dims as ``counts``, units "1"
-        NaN where counts or I0 are not above the dark counts: nothing is clipped. ``attrs["notes"]`` lists how many
-        values that were, where the stack is not lazy. float32, or float64 where the counts have 64 bits.
+        NaN where counts or I0 are infinite or not above the dark counts: nothing is clipped. ``attrs["notes"]`` lists
+        how many values that were, where the stack is not lazy. float32 where the counts are, or are integers of up to
+        16 bits; else float64.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def optical_density(counts: Any, i0: Any, *, dark: Any = 0.0) -> xr.DataArray:
     where = "optical_density"
     stack = as_stack(counts, where=where, name="counts", energy=not isinstance(counts, xr.DataArray))
     open_beam, level = beam_and_dark(stack, i0, dark, where=where)
-    result = _log_ratio(_float(stack), open_beam, level)
+    result = _log_ratio(_float(stack, where), open_beam, level)
     notes = [] if lazy(result) else _missing_notes(result, stack)
     return _described(result, notes, record("operando.spectral.optical_density"), stack)
 
@@ -85,7 +86,8 @@ def normalize(
     i0_sigma : as ``i0``, optional
         Standard error of I0. Default: ``i0.i0_sigma`` of a Dataset, else 0 (I0 known exactly).
     dark_sigma : float, counts, optional
-        Standard error of the dark level. Default: the square root of the dark counts, one reading of one dwell.
+        Standard error of the dark level. Default: that of one reading of one dwell, the square root of the dark counts
+        over ``photons_per_count``.
     dead_time_us, dwell_ms : float
         Dead time of the counter per photon, and time per pixel and energy. Without dead time nothing is corrected.
     photons_per_count : float
@@ -156,9 +158,9 @@ def normalize(
     if i0_sigma is None and isinstance(i0, xr.Dataset) and "i0_sigma" in i0:
         i0_sigma = i0["i0_sigma"]
     share = check_dead_time(dead_time_us, dwell_ms, where=where) * gain
-    measured, (open_raw, level) = _float(stack), beam_and_dark(stack, i0, dark, where=where)
+    measured, (open_raw, level) = _float(stack, where), beam_and_dark(stack, i0, dark, where=where)
     open_error = _fitted(i0_sigma, stack, "i0_sigma", where) if i0_sigma is not None else xr.DataArray(0.0)
-    level_error = xr.DataArray(float(dark_sigma)) if dark_sigma is not None else level.clip(min=0.0) ** 0.5
+    level_error = xr.DataArray(float(dark_sigma)) if dark_sigma is not None else (level.clip(min=0.0) / gain) ** 0.5
     true = true_counts(measured, share, where=where, name="counts")
     open_beam = true_counts(open_raw, share, where=where, name="i0")
     # dn/dm = (n/m)^2, by which an error of the I0 that was counted grows.
@@ -228,6 +230,10 @@ def _fitted(values: Any, stack: xr.DataArray, name: str, where: str) -> xr.DataA
         array = values
     else:
         data = values if hasattr(values, "ndim") else np.asarray(values)
+        if data.dtype.kind not in "fiub":
+            raise InputError(
+                f"{where}: {name} must be numbers, got {data.dtype}. Open files with operando.io.open_image."
+            )
         shape = tuple(data.shape)
         space = tuple(dim for dim in stack.dims if dim != "energy")
         options: list[tuple[Any, ...]] = [(), ("energy",), space, tuple(stack.dims)]
@@ -258,8 +264,10 @@ def _fitted(values: Any, stack: xr.DataArray, name: str, where: str) -> xr.DataA
     return bare if np.issubdtype(bare.dtype, np.floating) else bare.astype(float)
 
 
-def _float(stack: xr.DataArray) -> xr.DataArray:
-    """Counts as floats without coordinates of space; integers of up to 16 bits fit a 32-bit float exactly."""
+def _float(stack: xr.DataArray, where: str) -> xr.DataArray:
+    """Counts as floats; integers of up to 16 bits fit a 32-bit float exactly."""
+    if stack.dtype.kind not in "fiub":
+        raise InputError(f"{where}: counts must be real numbers, got {stack.dtype}. Take abs(...) ** 2 of waves first.")
     small = stack.dtype.itemsize <= 2 or stack.dtype == np.float32
     return stack.astype(np.float32 if small else np.float64, copy=False)
 
@@ -272,7 +280,7 @@ def _log_ratio(counts: xr.DataArray, beam: xr.DataArray, level: xr.DataArray) ->
 
 
 def _log(values: xr.DataArray) -> xr.DataArray:
-    result: xr.DataArray = xr.apply_ufunc(np.log, values.where(values > 0), dask="allowed")
+    result: xr.DataArray = xr.apply_ufunc(np.log, values.where((values > 0) & (values < np.inf)), dask="allowed")
     return result
 
 

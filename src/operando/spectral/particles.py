@@ -83,8 +83,9 @@ def particles(
     threshold = _threshold(values, where) if minimum_thickness is None else float(minimum_thickness)
     inside = np.nan_to_num(values, nan=-np.inf) >= threshold
     if not inside.any():
+        most = np.fmax.reduce(values, axis=None)
         raise InputError(
-            f"{where}: at least one pixel must be thicker than {threshold:g}, got at most {np.nanmax(values):g}. "
+            f"{where}: at least one pixel must be thicker than {threshold:g}, got at most {most:g}. "
             "Lower minimum_thickness."
         )
     labels = _parted(inside, (step["y"], step["x"]), neck, smoothing_px)

@@ -114,7 +114,8 @@ def _rows(stack: xr.DataArray, core: tuple[slice, ...], wanted: np.ndarray) -> n
 
 def all_finite(values: np.ndarray) -> bool:
     """Whether there is no gap, by one sum: an infinity or NaN anywhere makes it one."""
-    return bool(np.isfinite(values.sum()))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def whole_pixels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

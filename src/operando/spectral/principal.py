@@ -18,6 +18,7 @@ from operando.spectral.pixels import (
     sample_pixels,
     whole_pixels,
 )
+from operando.spectral.stacks import whole_number
 
 METHODS = ("covariance", "svd", "randomized")
 
@@ -38,7 +39,7 @@ def components(
     stack : DataArray, dims (energy, [z], y, x), units "1"
         Optical density, NaN where missing. May be lazy.
     n : int, optional
-        How many; default 10, or the number of energies where that is less.
+        How many; default 10, or the number of energies where that is less. ``svd`` gives no more than there are pixels.
     mask : bool array, dims ([z], y, x), optional
         True where a pixel counts. Elsewhere scores are NaN.
     method : {"covariance", "svd", "randomized"}
@@ -104,9 +105,8 @@ def components(
     energies = data.sizes["energy"]
     if n is None and method == "randomized":
         raise InputError(f"{where}: the randomized method needs the number of components. Pass n=... or method='svd'.")
-    count = min(10, energies) if n is None else int(n)
-    if not 1 <= count <= energies:
-        raise InputError(f"{where}: n must be from 1 to the number of energies {energies}, got {n}. Choose fewer.")
+    remedy = f"There are {energies} energies."
+    count = min(10, energies) if n is None else whole_number(n, 1, energies, where=where, name="n", remedy=remedy)
     zero = np.zeros(energies)
     if method == "covariance":
         moments = Moments.of(data, use, where=where)

@@ -31,8 +31,8 @@ def as_stack(stack: Any, *, where: str, name: str = "the stack", energy: bool = 
 
     Raises
     ------
-    AxesError
-        Where the dims are others.
+    AxesError, InputError
+        Where the dims are others, or one of them has the length zero.
 
     Examples
     --------
@@ -49,8 +49,7 @@ def as_stack(stack: Any, *, where: str, name: str = "the stack", energy: bool = 
         most = 4 if energy else 3
         if not 1 <= data.ndim <= most:
             raise AxesError(f"{where}: {name} has {data.ndim} axes, which has no default dims. Pass a DataArray.")
-        dims = ("energy",) * energy + SPACE[3 - (data.ndim - energy) :]
-        return xr.DataArray(data, dims=dims)
+        stack = xr.DataArray(data, dims=("energy",) * energy + SPACE[3 - (data.ndim - energy) :])
     dims = tuple(map(str, stack.dims))
     unknown = [dim for dim in dims if dim not in ("energy", *SPACE)]
     if unknown or (energy and "energy" not in dims):
@@ -58,7 +57,29 @@ def as_stack(stack: Any, *, where: str, name: str = "the stack", energy: bool = 
             f"{where}: {name} must have the dims ({'energy, ' if energy else '[energy], '}[z], [y], [x]), got {dims}. "
             "Rename or select first, for example stack.rename(channel='energy')."
         )
+    if 0 in stack.shape:
+        raise InputError(f"{where}: {name} must hold values, got the shape {dict(stack.sizes)}. Select less strictly.")
     return stack.transpose(*(dim for dim in ("energy", *SPACE) if dim in dims))
+
+
+def whole_number(value: Any, low: int, high: int | None = None, *, where: str, name: str, remedy: str) -> int:
+    """Return ``value`` as an int, or say between which whole numbers it must be.
+
+    Raises
+    ------
+    InputError
+        Where it is none, or out of range.
+
+    Examples
+    --------
+    >>> whole_number(3.0, 1, 9, where="example", name="n", remedy="Choose in between.")
+    3
+    """
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if number and np.isfinite(value) and value == int(value) and low <= value and (high is None or value <= high):
+        return int(value)
+    span = f"from {low} up" if high is None else f"from {low} to {high}"
+    raise InputError(f"{where}: {name} must be a whole number {span}, got {value!r}. {remedy}")
 
 
 def energies_ev(array: xr.DataArray, *, where: str, name: str = "the stack") -> np.ndarray:
@@ -95,6 +116,11 @@ def energies_ev(array: xr.DataArray, *, where: str, name: str = "the stack") -> 
             "Average repeated images first: stack.groupby('energy').mean()."
         )
     return values
+
+
+def one_spectrum(array: xr.DataArray) -> xr.DataArray:
+    """Drop dims of length one, but not the energy: a spectrum may have a single one."""
+    return array.squeeze([dim for dim in array.dims if dim != "energy" and array.sizes[dim] == 1])
 
 
 def same_energies(array: xr.DataArray, energies: np.ndarray, *, where: str, name: str, remedy: str) -> xr.DataArray:

@@ -23,7 +23,7 @@ from operando.spectral.lithiation import (
 )
 from operando.spectral.match import References, match_energies
 from operando.spectral.pixels import pixel_blocks
-from operando.spectral.stacks import as_stack, energies_ev
+from operando.spectral.stacks import as_stack, energies_ev, same_energies
 from operando.spectral.unmix_noise import PoissonNoise
 from operando.spectral.unmix_problem import term_values
 
@@ -63,7 +63,7 @@ def state_of_charge(
     optical_density, references : as in :func:`unmix`, optional
         What was fitted. With them values come from the fit of the mean spectrum, and errors include what all pixels
         share.
-    sigma : DataArray, as ``optical_density`` or (energy,), or PoissonNoise, optional
+    sigma : DataArray, as ``optical_density`` or (energy,), float, or PoissonNoise, optional
         Standard error of a pixel, which weights the energies of that fit.
     blocks : int
         Blocks of neighboring energies that are left out in turn.
@@ -239,6 +239,8 @@ class _MeanSpectrum:
     ) -> None:
         self.where, self.space = where, space
         self.stack = as_stack(optical_density, where=where, name="optical_density")
+        if "energy" not in self.stack.coords and unmixed.sizes.get("energy") == self.stack.sizes["energy"]:
+            self.stack = self.stack.assign_coords(energy=unmixed["energy"])
         if tuple(map(str, self.stack.dims[1:])) != tuple(space) or any(
             self.stack.sizes[dim] != unmixed.sizes[dim] for dim in space
         ):
@@ -254,8 +256,12 @@ class _MeanSpectrum:
             raise InputError(f"{where}: references must be those of the fit, {wanted}, got {self.names}.")
         terms = [term_values(str(term), energies) for term in unmixed.attrs.get("background", [])]
         self.design = np.column_stack([*matched.values, *terms])
-        known = sigma is None or isinstance(sigma, PoissonNoise)
-        self.sigma: Any = sigma if known else as_stack(sigma, where=where, name="sigma")
+        self.sigma: Any = sigma
+        if sigma is not None and not isinstance(sigma, PoissonNoise):
+            values = np.full(energies.size, float(sigma)) if np.ndim(sigma) == 0 else sigma
+            errors = as_stack(values, where=where, name="sigma")
+            remedy = "Give it at those of the stack."
+            self.sigma = same_energies(errors, energies, where=where, name="sigma", remedy=remedy)
         if not isinstance(blocks, (int, np.integer)) or blocks < 2:
             raise InputError(f"{where}: blocks must be an integer of at least 2, got {blocks!r}. 16 is usual.")
         order = np.argsort(energies)

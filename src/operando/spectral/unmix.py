@@ -123,10 +123,11 @@ def unmix(
     look at ``r_factor``, ``chi2_reduced`` and :func:`residuals`. A negative constant is common (references that still
     have their pre-edge) and is why its sign is free.
 
-    Memory: in memory, the stack is worked on in place, 8192 pixels at a time per core, beside the result (8 bytes per
-    number; for 5 references 27 numbers per pixel). A lazy stack costs one chunk of pixels with all its energies per
-    worker, at most 64 MB, and its result is lazy. A stack that is stored image by image has no such chunks: store it in
-    chunks of pixels first (OME-Zarr), else Dask holds pieces of all images while it makes them.
+    Memory: in memory, the stack is worked on in place (one whose axes are not stored in this order is copied once),
+    8192 pixels at a time per core, beside the result (8 bytes per number; for 5 references 24 numbers per pixel). A
+    lazy stack costs one chunk of pixels with all its energies per worker, at most 64 MB, and its result is lazy. A
+    stack that is stored image by image has no such chunks: store it in chunks of pixels first (OME-Zarr), else Dask
+    holds pieces of all images while it makes them.
 
     Examples
     --------

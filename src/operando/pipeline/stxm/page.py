@@ -236,14 +236,20 @@ def _flags(shown: Shown) -> Iterator[str]:
             f"The noise of the stack is {factor:.2g} times that of single photons: counts were averaged, smoothed or "
             f"scaled. Set detector.photons_per_count to about {1 / factor**2:.2g} for errors that fit."
         )
+    empty = shown.json("normalized.json").get("empty_images")
+    if empty:
+        yield (
+            f"{empty} image{' holds' if empty == 1 else 's hold'} no value and went into nothing: the scan was "
+            "interrupted, or not copied whole."
+        )
     for note in decomposed["notes"]:
         yield f"What the stack shows by itself is not known in full. {note}"
     count, told = decomposed["components"], len(shown.settings.references)
     told += shown.settings.unmix.background_terms
     if count is not None and count > told:
         yield (
-            f"{count} components stand above the noise and {told} are fitted: something varies that has no reference, "
-            "be it a phase, drift or saturation."
+            f"{count} components stand above the noise and {told} {'is' if told == 1 else 'are'} fitted: something "
+            "varies that has no reference, be it a phase, drift or saturation."
         )
     for warning in np.atleast_1d(shown.dataset("collinearity.zarr").attrs.get("warnings", [])):  # type: ignore[union-attr]
         yield str(warning)

@@ -45,6 +45,7 @@ def normalize(task: Task) -> None:
         # A scan that was interrupted: a fit needs the energies that every pixel may have.
         at = ", ".join(f"{float(energy):g}" for energy in stack.energy.values[~seen])
         about["notes"].append(f"{int((~seen).sum())} of {seen.size} images have no value and were left out: {at} eV")
+        about["empty_images"] = int((~seen).sum())
         stack = stack.isel(energy=seen)
     if inputs.kind == "counts":
         incident = open_i0(inputs, stack)

@@ -33,8 +33,8 @@ class Shown:
 
     @property
     def sigma(self) -> xr.DataArray | None:
-        """Error of the optical density, where it weighted the fit."""
-        return self.image("sigma.zarr") if self.settings.weighted else None
+        """Error of the optical density, lazily, where it weighted the fit."""
+        return read_image(self.task, "sigma.zarr") if self.settings.weighted else None
 
     @property
     def sample(self) -> xr.DataArray:
@@ -67,10 +67,6 @@ class Shown:
         truth = self.truth
         x = stoichiometry(self.settings.references, [str(name) for name in self.references["component"].values])
         return None if truth is None or x is None else spectral.lithiation(truth, x).where(self.sample)
-
-    def image(self, name: str) -> xr.DataArray:
-        """An image artifact in memory."""
-        return read_image(self.task, name).compute()
 
     def dataset(self, name: str) -> xr.Dataset | None:
         """A Dataset artifact, None where the run has none or it is empty."""
