@@ -174,3 +174,23 @@ def test_clusters_of_a_real_stack_hold_no_stray_pixels_and_the_largest_is_the_kn
     assert first["r_factor"] < 0.01
     assert first["combination"] == ("reduced", "oxidized")
     assert first["shares"][1] > 0.6
+
+
+def test_spectra_with_a_mean_below_zero_are_clustered_by_their_length():
+    stack, phase, thickness = wedges()
+    found = cluster(-stack, 3, normalize="norm")
+    thick = (thickness > 0.3) & (found.label.values != 255)
+    assert thick.sum() > 0.9 * (thickness > 0.3).sum()
+    assert adjusted_rand_score(phase[thick], found.label.values[thick]) > 0.99
+
+
+def test_infinite_values_are_gaps():
+    stack, _, _ = wedges()
+    stack[0, 3, 40], stack[1, 3, 40], stack[2, 5, 41] = np.inf, -np.inf, np.inf
+    assert np.isin(cluster(stack, 3).label.values, [0, 1, 2, 255]).all()
+
+
+@pytest.mark.parametrize("n", [None, True, "two", np.nan, np.inf])
+def test_a_number_of_clusters_that_is_no_number_is_refused(n):
+    with pytest.raises(InputError, match="n must be a whole number from 1 to 254"):
+        cluster(wedges()[0], n)

@@ -104,3 +104,25 @@ def test_scree_errors_name_what_is_wrong():
         scree(values, method="marchenko-pastur")
     with pytest.raises(InputError, match="sigma is one number, one per energy"):
         scree(values, sigma=np.ones(7))
+
+
+def test_sigma_goes_with_its_energies_not_with_its_order():
+    random = np.random.default_rng(4)
+    energy = np.linspace(700.0, 720.0, 30)
+    noise = np.geomspace(0.001, 0.1, 30)[:, None, None] * np.ones((30, 40, 40))
+    stack = xr.DataArray(random.normal(0, noise), dims=("energy", "y", "x"), coords={"energy": energy})
+    sigma = stack.copy(data=noise)
+    assert number_of_components(stack, sigma=sigma[::-1]) == number_of_components(stack, sigma=sigma) == 0
+
+
+def test_sigma_may_be_a_number_in_any_form_but_not_below_zero():
+    stack = mixed(2, 0.01)
+    assert number_of_components(stack, sigma=xr.DataArray(0.01)) == number_of_components(stack, sigma=0.01)
+    with pytest.raises(InputError, match="sigma must be positive and finite, got -0.01"):
+        scree(stack, sigma=-0.01)
+
+
+def test_fewer_pixels_than_half_of_the_energies_can_be_counted():
+    found = scree(np.random.default_rng(0).normal(0, 0.01, (40, 3, 4)), sigma=0.01)
+    assert int(found["number"]) == 0
+    assert float(found["noise_factor"]) == 1.0

@@ -106,3 +106,14 @@ def test_integers_become_floats():
 def test_what_cannot_be_used_is_refused(stack, kwargs, error, message):
     with pytest.raises(error, match=message):
         despike(stack, **kwargs)
+
+
+def test_values_beside_a_missing_one_are_no_spikes_where_the_spectrum_bends():
+    # A sharp peak in every pixel: the neighbors of a gap cannot be told from a line that is not known.
+    stack = noisy()
+    stack[9] += 500.0
+    stack[10, 15, 15] = np.nan
+    found = despike(stack)
+    assert found.attrs["spikes"] == 0
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(stack))
+    assert np.isnan(despike(stack, fill=True)[10, 15, 15])

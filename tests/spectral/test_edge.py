@@ -161,3 +161,11 @@ def test_published_fit_of_a_real_stack_is_reproduced(data_folder):
     explained = 1 - ((data - design @ weights) ** 2).sum() / ((data - data.mean()) ** 2).sum()
     assert explained == pytest.approx(0.947, abs=0.001)
     assert weights.mean(axis=1)[:2] == pytest.approx([0.101, 0.374], abs=0.001)
+
+
+def test_sigma_goes_with_its_energies_not_with_its_order():
+    od = stack(np.linspace(0.0, 2.0, ENERGY.size))
+    sigma = xr.zeros_like(od) + xr.DataArray(np.linspace(0.1, 1.0, ENERGY.size), dims="energy")
+    ranges = {"pre_edge": (ENERGY[0], ENERGY[3]), "post_edge": (ENERGY[-4], ENERGY[-1])}
+    one, other = (normalize_edge_step(od, **ranges, sigma=each).edge_step_sigma for each in (sigma, sigma[::-1]))
+    np.testing.assert_array_equal(one, other)

@@ -228,3 +228,34 @@ def test_energy_selection_errors_name_what_is_wrong(references):
         select_energies(references, 5, energy_error=-1)
     with pytest.raises(InputError, match="a choice is one of"):
         error_against_k(references, [5], choices=["best"])
+
+
+def test_energies_in_kev_choose_the_same(references):
+    energy = ("energy", references.energy.values / 1000, {"units": "keV"})
+    given = references.assign_coords(energy=energy)
+    expected = select_energies(references, 5).values
+    named = {str(name): given.sel(component=name) for name in given.component.values}
+    for each in (given, named):
+        np.testing.assert_allclose(select_energies(each, 5), expected)
+    np.testing.assert_allclose(select_energies(references, 5, candidates=given.energy), expected)
+
+
+def test_a_stack_names_the_candidates_by_its_energies(references):
+    chosen = select_energies(references, 5).values
+    stack = xr.DataArray(np.zeros((chosen.size, 2)), dims=("energy", "x"), coords={"energy": chosen})
+    np.testing.assert_array_equal(select_energies(references, 5, candidates=stack), chosen)
+
+
+def test_phases_of_one_x_leave_no_lithiation_to_choose_by(references):
+    with pytest.raises(InputError, match="needs two references of different x"):
+        select_energies(references, 5, criterion="lithiation", stoichiometry=[1.0] * 4)
+
+
+def test_one_energy_to_include_and_one_k_need_no_list(references):
+    assert 510.0 in select_energies(references, 5, include=510.0)
+    assert set(error_against_k(references, 5, choices=["even"]).k) == {5, 81}
+
+
+def test_a_sample_that_lets_nothing_through_is_refused(references):
+    with pytest.raises(InputError, match="no choice of 5 energies"):
+        select_energies(references, 5, thickness=1e5)

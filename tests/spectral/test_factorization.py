@@ -90,3 +90,8 @@ def test_nmf_errors_name_what_is_wrong():
         nmf(stack, 13)
     with pytest.raises(InputError, match="must be positive"):
         nmf(-stack, 2)
+
+
+def test_more_components_than_pixels_are_refused():
+    with pytest.raises(InputError, match="at least 3 pixels must have every energy, got 2"):
+        nmf(np.ones((4, 1, 2)), 3)

@@ -120,3 +120,17 @@ def test_match_errors_name_what_is_wrong():
     many = xr.concat([references] * 40, dim="component").assign_coords(component=[str(k) for k in range(160)])
     with pytest.raises(InputError, match="too many"):
         match_spectra(references, many)
+
+
+def test_sigma_goes_with_its_energies_not_with_its_order():
+    references = stxm_references()
+    measured = spectrum(references, alpha=1.0)
+    sigma = measured.copy(data=np.linspace(0.01, 1.0, measured.size))
+    one, other = (match_spectra(measured, references, sigma=each) for each in (sigma, sigma[::-1]))
+    assert one["chi2_reduced"].tolist() == other["chi2_reduced"].tolist()
+
+
+def test_a_spectrum_of_zeros_is_refused():
+    references = stxm_references()
+    with pytest.raises(InputError, match="is zero at every energy"):
+        match_spectra(spectrum(references, alpha=0.0), references)

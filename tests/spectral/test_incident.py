@@ -10,6 +10,7 @@ from operando.spectral import (
     i0_from_percentile,
     i0_from_region,
     i0_from_spectrum,
+    optical_density,
     photons_per_count,
 )
 
@@ -209,3 +210,23 @@ def test_counts_of_a_real_stack_are_averages_of_about_ten_photons(data_folder):
     assert 10 < float(photons_per_count(counts, i0.region)) < 13
     # Only the first image was not resampled.
     assert 8 < float(photons_per_count(counts[:1], i0.region)) < 13
+
+
+def test_i0_of_a_stack_in_kev_is_that_of_its_energies():
+    counts = field()
+    given = counts.assign_coords(energy=("energy", counts.energy.values / 1000, {"units": "keV"}))
+    for found in (i0_from_region(given, OPEN), i0_from_percentile(given)):
+        np.testing.assert_allclose(found.energy, counts.energy)
+        assert optical_density(given, found).shape == counts.shape
+
+
+def test_an_error_of_i0_goes_with_its_energies_not_with_its_order():
+    energy = np.array([700.0, 705.0, 710.0])
+    spectrum = xr.DataArray([100.0, 200.0, 300.0], dims="energy", coords={"energy": energy})
+    sigma = xr.DataArray([1.0, 2.0, 3.0], dims="energy", coords={"energy": energy})
+    assert i0_from_spectrum(spectrum, energy, sigma=sigma[::-1]).i0_sigma.values.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_i0_of_a_single_energy_is_a_spectrum_too():
+    spectrum = xr.DataArray([100.0], dims="energy", coords={"energy": [700.0]})
+    assert i0_from_spectrum(spectrum, [700.0], sigma=[2.0]).i0.item() == 100.0

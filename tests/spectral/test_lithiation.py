@@ -239,3 +239,18 @@ def test_disorder_needs_two_phases_and_a_pixel():
         disorder(weights([[1.0]], names=["a"]))
     with pytest.raises(InputError, match="at least one pixel must hold a phase"):
         disorder(weights(np.zeros((3, 2))))
+
+
+def test_names_that_the_weights_do_not_have_are_refused_with_the_remedy():
+    bare = xr.DataArray([[3.0], [1.0]], dims=("component", "x"))
+    with pytest.raises(InputError, match="assign_coords"):
+        lithiation(bare, {"V2O5": 0.0, "LiV2O5": 1.0})
+
+
+def test_the_mask_of_disorder_counts_pixels_not_coordinates():
+    pure = xr.DataArray(np.eye(3)[:, None], dims=("component", "y", "x"), coords={"x": [0.1, 0.2, 0.3]})
+    mask = xr.DataArray([[True, True, False]], dims=("y", "x"), coords={"x": [0.1 + 1e-9, 0.2, 0.3]})
+    for each in (mask, mask.T, mask.values):
+        assert disorder(pure, mask=each).total.item() == pytest.approx(np.log(2) / np.log(3))
+    with pytest.raises(InputError, match="mask is True where a pixel counts"):
+        disorder(pure, mask=np.ones((1, 2), dtype=bool))

@@ -178,3 +178,13 @@ def test_what_is_no_stack_is_refused():
         as_stack("stack.hdr", where="test")
     with pytest.raises(InputError, match="must have a coordinate 'energy'"):
         energies_ev(xr.DataArray(np.zeros(2), dims="energy"), where="test")
+
+
+def test_a_mapping_of_spectra_at_a_single_energy_will_do():
+    found = match_energies({"a": spectrum([2.0], [700.0]), "b": [3.0]}, [700.0])
+    assert found.values.tolist() == [[2.0], [3.0]]
+
+
+def test_an_offset_from_bare_numbers_is_refused():
+    with pytest.raises(InputError, match="references must be a DataArray .* got ndarray"):
+        energy_offset(peak(705.0, np.arange(700.0, 710.0)), np.ones((1, 10)))

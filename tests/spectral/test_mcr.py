@@ -141,3 +141,9 @@ def test_mcr_errors_name_what_is_wrong():
         mcr_als(stack, spectra, unknown=-1)
     with pytest.raises(InputError, match="has the variable 'spectrum'"):
         mcr_als(stack, xr.Dataset({"x": spectra}))
+
+
+def test_a_stack_of_zeros_is_refused():
+    stack, spectra, _ = mixture()
+    with pytest.raises(InputError, match="must not be zero"):
+        mcr_als(stack * 0, spectra)

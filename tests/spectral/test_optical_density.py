@@ -281,3 +281,30 @@ def test_flat_fields_of_a_real_full_field_microscope_show_the_white_line(data_fo
     assert float(step.quantile(0.99)) > 0.7
     # Beside the particles nothing changes from energy to energy.
     assert abs(float(step.quantile(0.25))) < 0.1
+
+
+def test_infinite_counts_are_missing_and_counted():
+    counts = stack(np.full((3, 1, 2), 50.0))
+    counts[1, 0, 0] = np.inf
+    found = normalize(counts, 100.0)
+    assert np.isnan(found.optical_density[1, 0, 0])
+    assert found.bad_count.values.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("counts", "i0", "message"),
+    [
+        (stack(np.full((3, 1, 1), 1 + 1j)), 2.0, "counts must be real numbers, got complex128"),
+        (stack(np.ones((3, 1, 1))), "flat.tif", "i0 must be numbers, got <U8"),
+        (stack(np.ones((3, 1, 1)))[:0], 2.0, "counts must hold values"),
+    ],
+)
+def test_what_are_no_counts_is_refused_by_name(counts, i0, message):
+    with pytest.raises(InputError, match=message):
+        optical_density(counts, i0)
+
+
+def test_the_dark_level_of_averaged_counts_is_known_as_well_as_they_are():
+    # Ten photons per count: 1000 photons of dark level, and 5000 with the sample.
+    found = normalize(stack(np.full((3, 1, 1), 500.0)), 1000.0, dark=100.0, photons_per_count=10.0)
+    np.testing.assert_allclose(found.optical_density_sigma, np.sqrt(5000 + 1000) / 4000, rtol=1e-12)

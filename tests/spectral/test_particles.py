@@ -196,3 +196,8 @@ def test_error_of_a_shell_is_the_larger_of_noise_and_scatter():
 def test_the_number_of_shells_is_a_positive_integer():
     with pytest.raises(InputError, match="n_bins must be a positive integer, got 0"):
         core_to_rim(image(np.array([[1, 0]])), image([[1.0, 1.0]]), 0)
+
+
+def test_a_map_without_a_value_is_refused():
+    with pytest.raises(InputError, match="at least one pixel must be thicker than 1, got at most nan"):
+        particles(image(np.full((5, 5), np.nan)), minimum_thickness=1.0)

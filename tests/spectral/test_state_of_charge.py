@@ -1,11 +1,12 @@
 """Lithium of fields and particles, with random and common errors."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from operando.core.errors import InputError
-from operando.spectral import PoissonNoise, i0_from_region, normalize, state_of_charge, unmix
+from operando.spectral import PoissonNoise, i0_from_region, lithiation, normalize, state_of_charge, unmix
 
 ENERGY = np.linspace(700.0, 730.0, 61)
 NAMES = ["NiO2", "LiNiO2"]
@@ -229,3 +230,29 @@ DENSITY = xr.DataArray(np.ones((61, 2, 2)), dims=("energy", "y", "x"), coords={"
 def test_what_does_not_fit_is_refused(kwargs, message):
     with pytest.raises(InputError, match=message):
         state_of_charge(UNMIXED, X, **kwargs)
+
+
+def test_sigma_goes_with_its_energies_and_may_be_one_number():
+    weights = np.array([[0.6, 0.3], [0.2, 0.5]])[:, None]
+    density = xr.DataArray(
+        np.einsum("ke,kyx->eyx", REFERENCES.values, weights) + 0.01 * np.cos(7 * ENERGY)[:, None, None],
+        dims=("energy", "y", "x"),
+        coords={"energy": ENERGY},
+    )
+    fit = unmix(density, REFERENCES)
+    sigma = xr.DataArray(np.linspace(0.01, 1, ENERGY.size), dims="energy", coords={"energy": ENERGY})
+
+    def value(**options):
+        return state_of_charge(fit, X, references=REFERENCES, **options).value[0]
+
+    assert value(optical_density=density, sigma=sigma) == value(optical_density=density, sigma=sigma[::-1])
+    assert value(optical_density=density, sigma=0.1) == pytest.approx(value(optical_density=density), rel=1e-12)
+    # As unmix takes it: a stack without energies has those of the fit.
+    assert value(optical_density=density.drop_vars("energy")) == value(optical_density=density)
+
+
+def test_a_series_is_taken_by_its_names_and_any_row_of_numbers_by_its_order():
+    weights = xr.DataArray([[3.0], [1.0]], dims=("component", "x"), coords={"component": ["a", "b"]})
+    rows = ([0.0, 1.0], (0.0, 1.0), np.array([0.0, 1.0]), pd.Series([0.0, 1.0]), {"a": 0.0, "b": 1.0}.values())
+    for given in (*rows, pd.Series({"b": 1.0, "a": 0.0})):
+        assert lithiation(weights, given).values.tolist() == [0.25]

@@ -22,6 +22,7 @@ _LEAST = 16  # px
 _COUNTS_ABOVE = 20.0
 _MOST_SHARE = 0.25
 _LINKED_SHARE = 0.25
+_POWER = 0.4
 _SIGNED = -0.5  # optical density that noise around 0 reaches
 
 
@@ -60,7 +61,8 @@ def align(
 
     Notes
     -----
-    1. Values are brought to even noise: the square root of counts, ``exp(-density / 2)``; signed values as they are.
+    1. Counts are taken to the power 0.4, densities as ``exp(-0.4 density)``: near the square root, which makes Poisson
+       noise even, and toward the logarithm, which keeps components few. Signed values stay as they are.
     2. Each image is compared with those 1, 2, 3, 5, ..., 34 energies on by the correlation of its fine detail, of
        either sign. The shifts :math:`s_k` solve :math:`s_j - s_i = d_{ij}` by least squares over all pairs at once,
        reweighted so that pairs which disagree with the rest lose their weight.
@@ -102,7 +104,7 @@ def align(
     used = np.flatnonzero(~blank)
     if used.size < 2:
         raise InputError(f"{_WHERE}: two images or more must have values, got {used.size} of {count}. Check the stack.")
-    flat = _even_noise(images[used], stack)
+    flat = _evened(images[used], stack)
     edges = steps * binning
     most = _most(maximum_shift, edges, flat.shape[1:])
     agreed = agree(np.stack([filled(image)[0] for image in flat]), most)
@@ -236,19 +238,21 @@ def _loaded(stack: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     return images, factor
 
 
-def _even_noise(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
-    """The square root of what is counted, which has the same Poisson noise everywhere, up to a factor.
+def _evened(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
+    """A power of what is counted, between the square root, of which Poisson noise is the same everywhere, and the
+    logarithm, of which the components are few.
 
-    That of an optical density is exp(-density / 2); for a transmission this is nearly a straight line and does no harm.
+    That of an optical density is exp(-power density); for a transmission this is nearly a straight line and does no
+    harm.
     """
     # Units may be left over from before a logarithm.
     counted = float(np.nanmin(images)) >= 0 and (
         stack.attrs.get("units") == "counts" or float(np.nanmedian(images)) > _COUNTS_ABOVE
     )
     if counted:
-        images = np.sqrt(images)
+        images = images**_POWER
     elif float(np.nanquantile(images, 0.01)) > _SIGNED:
-        images = np.exp(-0.5 * np.clip(images, -1, None))
+        images = np.exp(-_POWER * np.clip(images, -1, None))
     return np.asarray(images / max(float(np.nanstd(images)), 1e-30), dtype=np.float32)
 
 

@@ -50,7 +50,7 @@ def despike(stack: Any, *, threshold: float = 6.0, fill: bool = False) -> xr.Dat
     Two spikes side by side hide each other. A particle of a single pixel with a line that is no wider than one step of
     the energies is taken for a spike: with few energies, do not use this.
 
-    Memory: lazy where the stack is lazy, with all energies of a chunk of pixels at once; six times the chunk.
+    Memory: lazy where the stack is lazy, with all energies of a chunk of pixels at once; ten times the chunk.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def subtract_pre_edge(
     energies of a pixel: a fit afterwards had better have a free constant, whose weight says what was left.
     A line continued far beyond its range grows in error with the distance; a constant does not.
 
-    Memory: lazy where the input is lazy; else one array more.
+    Memory: lazy where the input is lazy; else one array more, and three in 64 bits while at work.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def normalize_edge_step(
     What is divided by is noisy: the mean of normalized thin pixels is too high by the relative variance of the step, up
     to a ninth at a significance of 3.
 
-    Memory: lazy where the input is lazy; else two arrays more.
+    Memory: lazy where the input is lazy; else one array more, and three to four in 64 bits while at work.
 
     Examples
     --------

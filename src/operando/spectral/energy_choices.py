@@ -85,7 +85,7 @@ def expert_energies(references: References, k: int, *, candidates: Any = None) -
 
 def error_against_k(
     references: References,
-    ks: Iterable[int],
+    ks: int | Iterable[int],
     *,
     stoichiometry: Any = None,
     criterion: str = "d-optimal",
@@ -161,7 +161,7 @@ def error_against_k(
     ascending = np.argsort(problem.energy)
     random = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
-    for k in sorted({int(k) for k in ks}):
+    for k in sorted({int(k) for k in (ks if isinstance(ks, Iterable) else [ks])}):
         if not problem.columns <= k <= problem.energy.size:
             continue
         for choice in choices:

@@ -48,7 +48,7 @@ def optical_density(counts: Any, i0: Any, *, dark: Any = 0.0) -> xr.DataArray:
     percent of an OD of 1 at N = 100. It does not average out over pixels. See :func:`normalize` for the error of
     every value and for the OD beyond which stray light and dark counts falsify it.
 
-    Memory: lazy where ``counts`` are lazy; else one array more.
+    Memory: lazy where ``counts`` are lazy; else one array more, and three while at work (four for integers).
 
     Examples
     --------
@@ -134,7 +134,8 @@ def normalize(
     The error is estimated from the counts found, not those expected: below about 20 photons it scatters by a tenth
     and more, and weights made from it pull fits towards pixels that happened to be bright.
 
-    Memory: lazy where ``counts`` are lazy; else three arrays more.
+    Memory: lazy where ``counts`` are lazy; else two arrays and a map of flags more, and while at work six arrays of the
+    size of the counts in 64 bits. Larger stacks are better lazy.
 
     Examples
     --------
