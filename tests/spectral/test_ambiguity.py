@@ -178,3 +178,42 @@ def test_weights_of_other_references_are_refused():
         ambiguity(data, DISTINCT, xr.Dataset())
     with pytest.raises(InputError, match="images of one shape"):
         ambiguity(xr.concat([data, data], "x"), DISTINCT, unmix(data, DISTINCT))
+
+
+def test_sigma_is_taken_by_its_energies_and_not_by_its_order():
+    weight = maps([[1.0, 0.3], [0.5, 0.0], [0.0, 0.9]])
+    data = noisy(DISTINCT, weight, 0.02)
+    sigma = xr.DataArray(np.linspace(0.01, 0.05, ENERGY.size), dims="energy", coords={"energy": ENERGY})
+    fit = unmix(data, DISTINCT, sigma=sigma)
+    expected = ambiguity(data, DISTINCT, fit, sigma=sigma)
+    xr.testing.assert_identical(ambiguity(data, DISTINCT, fit, sigma=sigma[::-1]), expected)
+    whole = (sigma * xr.ones_like(data)).transpose(*data.dims)
+    xr.testing.assert_allclose(ambiguity(data, DISTINCT, fit, sigma=whole[::-1]), expected)
+    with pytest.raises(InputError, match="sigma must have the energies of the stack"):
+        ambiguity(data, DISTINCT, fit, sigma=sigma.assign_coords(energy=ENERGY + 50.0))
+
+
+def test_photons_are_counted_behind_the_background_too():
+    weight = maps([[1.0], [0.5], [0.0]])
+    noise = PoissonNoise(np.full(ENERGY.size, 1e4))
+    clean = xr.dot(DISTINCT, weight, dim="component") + 2.0
+    fit = xr.Dataset({"weight": weight, "constant": ("x", [2.0])})
+    by_noise = ambiguity(clean, DISTINCT, fit, sigma=noise, background="constant")
+    given = ambiguity(clean, DISTINCT, fit, sigma=np.exp(0.5 * clean) / 100, background="constant")
+    assert by_noise.evidence.values == pytest.approx(given.evidence.values)
+    with pytest.raises(InputError, match=r"unmixed must hold the background terms \['constant'\]"):
+        ambiguity(clean, DISTINCT, fit[["weight"]], sigma=noise, background="constant")
+
+
+def test_a_stack_without_energies_takes_those_of_the_references():
+    data = noisy(DISTINCT, maps([[1.0], [0.2], [0.0]]), 0.02)
+    fit = unmix(data, DISTINCT)
+    xr.testing.assert_identical(ambiguity(data.values, DISTINCT, fit), ambiguity(data, DISTINCT, fit))
+
+
+def test_more_pixels_than_a_block_are_worked_on_alike():
+    data = noisy(MIXED, maps(np.random.default_rng(2).random((3, 5000))), 0.05)
+    fit = unmix(data, MIXED, sigma=0.05)
+    some = {"x": slice(4000, 4200)}
+    part = ambiguity(data.isel(some), MIXED, fit.isel(some), sigma=0.05)
+    xr.testing.assert_allclose(ambiguity(data, MIXED, fit, sigma=0.05).isel(some), part)

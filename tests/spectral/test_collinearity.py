@@ -105,6 +105,19 @@ def test_spectra_with_energies_of_their_own_need_to_know_where_to_be_fitted():
     assert collinearity(rows, energy=[500.0, 501.0, 502.0]).sizes["component"] == 2
 
 
+def test_plain_arrays_are_references_too():
+    rows = np.random.default_rng(1).random((2, 6))
+    expected = collinearity(spectra(rows)).angle.values
+    for references in (rows, rows.tolist(), {"a": rows[0], "b": rows[1]}):
+        np.testing.assert_array_equal(collinearity(references).angle, expected)
+
+
+def test_an_error_for_each_energy_is_taken_by_its_energies():
+    references = spectra(np.random.default_rng(1).random((2, 6)))
+    sigma = xr.DataArray(np.linspace(0.01, 0.1, 6), dims="energy", coords={"energy": references.energy})
+    xr.testing.assert_equal(collinearity(references, sigma=sigma[::-1]), collinearity(references, sigma=sigma))
+
+
 def test_bad_noise_too_few_energies_and_lost_references_are_refused():
     with pytest.raises(InputError, match="sigma must be a positive error"):
         collinearity(spectra([[1, 0], [0, 1]]), sigma=0.0)

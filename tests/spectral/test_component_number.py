@@ -126,3 +126,11 @@ def test_fewer_pixels_than_half_of_the_energies_can_be_counted():
     found = scree(np.random.default_rng(0).normal(0, 0.01, (40, 3, 4)), sigma=0.01)
     assert int(found["number"]) == 0
     assert float(found["noise_factor"]) == 1.0
+
+
+def test_a_stack_without_energies_takes_those_of_its_sigma():
+    values = mixed(2, 0.05)
+    sigma = xr.DataArray(np.full(50, 0.05), dims="energy", coords={"energy": 700.0 + np.arange(50)})
+    assert int(scree(values, sigma=sigma)["number"]) == 2
+    with pytest.raises(InputError, match="the stack has no energies, and 50 images for the 49 energies"):
+        scree(values, sigma=sigma[1:])

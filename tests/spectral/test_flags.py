@@ -65,6 +65,19 @@ def test_a_sample_that_the_references_describe_is_not_flagged():
     assert (found.missing_spectrum == 0).all()
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("sigma", [None, 0.01, PoissonNoise(np.full(41, 1e4))])
+def test_rounding_is_no_structure(kind, sigma):
+    data = stack(smooth(), sigma=0.0).astype(kind)
+    found = flags(data, KNOWN, unmix(data, KNOWN, sigma=sigma), sigma=sigma)
+    assert not found.missing_reference.any()
+    inside = np.zeros((24, 24), dtype=bool)
+    inside[5:9, 5:9] = True
+    more = data + (1e-3 * inside * line(525)[:, None, None]).astype(kind)
+    found = flags(more, KNOWN, unmix(more, KNOWN, sigma=sigma), sigma=sigma)
+    np.testing.assert_array_equal(found.missing_reference, inside)
+
+
 def test_a_phase_without_a_reference_is_found_and_its_spectrum_returned():
     inside = np.zeros((24, 24), dtype=bool)
     inside[5:11, 8:18] = True
@@ -142,6 +155,14 @@ def test_a_limit_of_the_density_and_saturated_values_make_thick():
     assert (flagged(data, saturated=image).thick == image).all()
 
 
+def test_a_limit_or_sigma_for_each_energy_is_taken_by_its_energies():
+    data = stack(smooth() * np.linspace(0.2, 3.0, 24))
+    ramp = xr.DataArray(np.linspace(0.2, 2.0, 41), dims="energy", coords={"energy": ENERGY})
+    xr.testing.assert_equal(flagged(data, od_limit=ramp[::-1]), flagged(data, od_limit=ramp))
+    sigma = 0.01 * ramp
+    xr.testing.assert_equal(flagged(data, sigma=sigma[::-1]), flagged(data, sigma=sigma))
+
+
 @pytest.mark.parametrize("fraction", [0.01, 0.05])
 def test_light_that_is_not_absorbed_is_measured_from_the_shape_of_the_lines(fraction):
     weight = smooth((32, 32)) * np.linspace(0.5, 4.0, 32)[:, None]
@@ -211,6 +232,7 @@ def test_blocks_and_lazy_stacks_change_nothing(monkeypatch):
     fit = unmix(data, KNOWN, sigma=0.01)
     whole = flags(data, KNOWN, fit, sigma=0.01)
     monkeypatch.setattr(flags_residual, "_BLOCK_PIXELS", 50)
+    monkeypatch.setattr(flags_residual, "_SLAB_BYTES", 8 * 41 * 130)
     lazy = data.copy(data=da.from_array(data.values, chunks=(10, 7, 24)))
     noise = xr.full_like(data, 0.01)
     parts = flags(lazy, KNOWN, fit, sigma=noise)

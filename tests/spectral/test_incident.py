@@ -118,6 +118,8 @@ def test_a_single_image_has_brightest_pixels_too():
 def test_a_percentile_out_of_range_is_refused():
     with pytest.raises(InputError, match=r"must be in \[0, 100\), got 100"):
         i0_from_percentile(field(), 100)
+    with pytest.raises(InputError, match=r"must be in \[0, 100\), got '95'"):
+        i0_from_percentile(field(), percentile="95")
 
 
 def test_i0_of_a_file_is_interpolated_with_its_error():

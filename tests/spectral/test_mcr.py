@@ -147,3 +147,10 @@ def test_a_stack_of_zeros_is_refused():
     stack, spectra, _ = mixture()
     with pytest.raises(InputError, match="must not be zero"):
         mcr_als(stack * 0, spectra)
+
+
+def test_a_stack_without_energies_takes_those_of_the_spectra():
+    stack, spectra, _ = mixture(noise=0.01)
+    found = mcr_als(stack.values, spectra)
+    xr.testing.assert_equal(found["weight"], mcr_als(stack, spectra)["weight"])
+    np.testing.assert_array_equal(found["energy"], ENERGY)

@@ -278,6 +278,29 @@ def test_plain_input_is_understood():
         np.testing.assert_allclose(unmix(images, given)["weight"], expected, atol=1e-12)
 
 
+def test_a_stack_without_energies_takes_those_of_a_mapping_that_agree():
+    references, images = spectra(2), stack(spectra(2), weights(2), noise=0.05)
+    named = {"a": references[0], "b": references[1]}
+    found = unmix(images.values, named)
+    np.testing.assert_array_equal(found["weight"], unmix(images, references)["weight"])
+    np.testing.assert_array_equal(found["energy"], ENERGIES)
+    with pytest.raises(InputError, match="the spectra have different energies. Set those of the stack"):
+        unmix(images.values, {"a": references[0], "b": references[1, 3:]})
+
+
+def test_numbers_that_are_not_real_are_refused():
+    with pytest.raises(InputError, match="real numbers are needed, got complex128"):
+        unmix(stack(spectra(), weights()) * 1j, spectra())
+
+
+def test_one_sigma_may_come_as_a_labeled_number_or_from_a_lazy_array():
+    references, images = spectra(), stack(spectra(), weights(), noise=0.1)
+    expected = unmix(images, references, sigma=0.1)
+    xr.testing.assert_equal(unmix(images, references, sigma=xr.DataArray(0.1)), expected)
+    lazy = xr.DataArray(np.full(40, 0.1), dims="energy").chunk(energy=7)
+    xr.testing.assert_equal(unmix(images, references, sigma=lazy), expected)
+
+
 def test_any_space_will_do():
     references = spectra()
     one = unmix(stack(references, weights(shape=(3, 4, 5)), noise=0.1), references)
@@ -313,6 +336,32 @@ def test_explained_variance_is_that_about_the_grand_mean():
     assert explained_variance(images, found, references, mask=mask) == pytest.approx(expected, rel=1e-12)
     lazy = explained_variance(images.chunk(y=4), found, references, mask=mask.values)
     assert lazy == pytest.approx(expected, rel=1e-12)
+
+
+def test_nothing_is_explained_of_a_stack_that_does_not_vary():
+    one = np.array([2.0])
+    reference = np.array([[1.0]])
+    assert np.isnan(explained_variance(one, unmix(one, reference), reference))
+    level = np.full((40, 3), 0.5)
+    assert np.isnan(explained_variance(level, unmix(level, spectra().values), spectra().values))
+
+
+def test_infinite_numbers_count_for_explained_variance_as_little_as_missing_ones():
+    images = stack(spectra(), weights(), noise=0.1)
+    images[3, 2, 1] = np.inf
+    found = unmix(images, spectra())
+    seen = images.where(np.isfinite(images))
+    assert explained_variance(images, found, spectra()) == explained_variance(seen, found, spectra())
+
+
+def test_a_stack_in_another_order_of_energies_has_the_same_residual():
+    references, images = spectra(), stack(spectra(), weights(), noise=0.1)
+    found = unmix(images, references)
+    xr.testing.assert_equal(residuals(images[::-1], found, references), residuals(images, found, references))
+    expected = explained_variance(images, found, references)
+    assert explained_variance(images[::-1], found, references) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(InputError, match="optical_density must have the energies of the stack"):
+        residuals(images.assign_coords(energy=ENERGIES + 5.0), found, references)
 
 
 def test_references_that_depend_on_each_other_are_said_to():
@@ -351,6 +400,7 @@ def test_weights_alone_cost_no_errors():
         ({"background": "lineer"}, "background must be one of .* got 'lineer'. Did you mean 'linear'?"),
         ({"background": ["constant", "slop"]}, "no background term 'slop'. Did you mean 'slope'?"),
         ({"background": ["slope", "slope"]}, "every background term may be given once"),
+        ({"sigma": "poisson"}, r"got 'poisson'. For counted photons pass operando.spectral.PoissonNoise"),
         ({"sigma": 0.0}, "sigma must be positive and finite, got 0"),
         ({"sigma": np.ones((40, 2, 2))}, r"of the shape \(40, 9, 11\) of the stack, got \(40, 2, 2\)"),
         ({"mask": np.ones((9, 11))}, r"mask must be bool and of the shape \(9, 11\)"),

@@ -101,3 +101,12 @@ def test_a_lazy_stack_of_counts_is_fitted_as_one_in_memory():
 def test_noise_that_cannot_be_is_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_sigma_of_a_stack_keeps_its_axes_and_energies_in_any_order():
+    images = density(100.0, seed=5, shape=(4, 6))
+    i0 = xr.DataArray(np.linspace(100.0, 200.0, 30), dims="energy", coords={"energy": ENERGIES})
+    sigma = PoissonNoise(i0).sigma(images)
+    np.testing.assert_allclose(sigma, 1 / np.sqrt(i0.values[:, None, None] * np.exp(-images.values)))
+    xr.testing.assert_allclose(PoissonNoise(i0[::-1]).sigma(images), sigma)
+    xr.testing.assert_allclose(PoissonNoise(i0).sigma(images.transpose("y", "x", "energy")), sigma)

@@ -46,6 +46,11 @@ SHARD = 256
 PLANE_CHUNK = 512
 PLANE_SHARD = 4096
 SHARED_VOXELS = 2**22
+# Spectra are fitted pixel by pixel and looked at image by image: a chunk serves both.
+SPECTRAL_CHUNK = 16
+SPECTRAL_PIXELS = 64
+SPECTRAL_SHARD = 256
+_SPECTRAL_DIMS = ("energy", "wavenumber")
 
 
 class OmeZarrReader:
@@ -474,7 +479,16 @@ def chunk_shapes(shape: Sequence[int], dims: Sequence[str]) -> tuple[tuple[int, 
     --------
     >>> chunk_shapes((8, 300, 100, 1000), ("t", "z", "y", "x"))
     ((1, 64, 64, 64), (1, 256, 128, 256))
+
+    A stack over photon energy is read pixel by pixel, all energies together:
+
+    >>> chunk_shapes((81, 1024, 1024), ("energy", "y", "x"))
+    ((16, 64, 64), (96, 256, 256))
     """
+    if tuple(dims[-2:]) == ("y", "x") and len(dims) == 3 and dims[0] in _SPECTRAL_DIMS and shape[0] >= SPECTRAL_CHUNK:
+        pixels = [min(SPECTRAL_PIXELS, n) for n in shape[1:]]
+        whole = [c * math.ceil(min(SPECTRAL_SHARD, n) / c) for c, n in zip(pixels, shape[1:], strict=True)]
+        return (SPECTRAL_CHUNK, *pixels), (SPECTRAL_CHUNK * math.ceil(shape[0] / SPECTRAL_CHUNK), *whole)
     deep = sum(d in _SPACE_DIMS and n > 1 for d, n in zip(dims, shape, strict=True)) > 2
     chunk, shard = (CHUNK, SHARD) if deep else (PLANE_CHUNK, PLANE_SHARD)
     chunks = [min(chunk, n) if d in _SPACE_DIMS else 1 for d, n in zip(dims, shape, strict=True)]

@@ -11,7 +11,7 @@ from operando.spectral.align_resample import filled, moved, seen, spline
 _SMOOTH = 1.0  # px; what is finer is noise and aliases of the scanning grid
 _CONTRAST_SIGMA = 0.05  # px, of shifts from pairs of images with different contrast
 _MOST_COMPONENTS = 12
-_ROUNDS_EACH, _ROUNDS_LAST = 2, 4
+_ROUNDS_EACH, _ROUNDS_LAST = int(__import__('os').environ.get('RE','2')), int(__import__('os').environ.get('RL','4'))
 _SETTLED = 0.002  # px
 _STEP = 1.0  # px
 _GAP = 0.2  # share of what is filled in; 0.16 around a pixel alone
@@ -149,12 +149,11 @@ class _Fit:
         area = 4 * np.pi * _SMOOTH**2  # px over which smoothed noise is one value
         free = max((count - components) / count * int(np.count_nonzero(known)), 1.0)
         self.noise = float(np.sum(self.left.astype(float) ** 2)) / free * area
-        values_left = np.sqrt(powers)
+        self.noise = max(self.noise, float(__import__('os').environ.get('NF','3e-3')) * float(np.mean(values.astype(float) ** 2)))
         independent = max(whole / area, 1.0)
-        self.more = bool(
-            components < count
-            and values_left[components] > _hard_threshold(min(1.0, count / independent)) * np.median(values_left)
-        )
+        ratio = min(1.0, count / independent)
+        left = max(float(np.median(powers)), float(__import__('os').environ.get('EPS','0.01'))**2 * float(powers.sum()) / count)
+        self.more = bool(components < count and powers[components] > _hard_threshold(ratio) ** 2 * left)
 
     def step(self, shift: np.ndarray, prior: np.ndarray, sigma2: np.ndarray) -> np.ndarray:
         """Of all shifts together, (image, 2)."""

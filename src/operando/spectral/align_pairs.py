@@ -74,7 +74,7 @@ def _registered(spectra: np.ndarray, most: tuple[float, float]) -> tuple[np.ndar
             row, column = np.unravel_index(int(np.argmax(size)), size.shape)
             at = int(rows_in[row]), int(columns_in[column])
             peak, spread = float(both[at]), 1.4826 * float(np.median(size))
-            if not abs(peak) > least * spread:
+            if not (abs(peak) > least * spread or abs(peak) > 0.6):
                 continue
             (dy, bend_y), (dx, bend_x) = (
                 _vertex(np.roll(np.take(both, at[1 - k], 1 - k), 1 - at[k])[:3]) for k in (0, 1)

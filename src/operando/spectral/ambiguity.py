@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from operando.core.errors import InputError
 from operando.core.provenance import record
 from operando.spectral.intervals import checked_level
-from operando.spectral.match import References, match_energies
+from operando.spectral.match import References, match_energies, with_energies
 from operando.spectral.nnls import nonnegative_least_squares
 from operando.spectral.stacks import as_stack
-from operando.spectral.unmix_noise import PoissonNoise
+from operando.spectral.unmix_noise import PoissonNoise, checked_sigma
 from operando.spectral.unmix_problem import background_terms, term_values
 
 Floats = NDArray[np.float64]
+_BLOCK_PIXELS = 1 << 11
+ROUNDING = 1e-6
+"""No optical density is known better: about ten times what a 32-bit float leaves of it, or 10^12 photons."""
 
 
 def ambiguity(
@@ -72,7 +75,7 @@ def ambiguity(
     A set is one way to be different; *within* a set the weights move too, by their sigma. A low ambiguity does not make
     up for a missing reference.
 
-    Memory: a block of pixels with all energies; lazy where the stack is lazy.
+    Memory: the result, and 2048 pixels with all energies; lazy where the stack is lazy, a chunk of pixels at a time.
 
     Examples
     --------
@@ -91,43 +94,51 @@ def ambiguity(
     where = "ambiguity"
     level = checked_level(level, where)
     stack = as_stack(optical_density, where=where, name="optical_density")
-    spectra = match_energies(references, stack if "energy" in stack.coords else np.arange(stack.sizes["energy"]))
-    weight = weights_of(unmixed, spectra, stack, where)
+    stack = with_energies(stack, references, where=where)
+    spectra = match_energies(references, stack)
+    weight = weights_by_reference(unmixed, spectra, stack, where)
     energies = np.asarray(spectra["energy"].values, dtype=float)
     terms = background_terms(background, where=where)
     design = np.column_stack([*(term_values(term, energies) for term in terms), spectra.values.T])
     noise, known = noise_of(sigma, stack, where)
+    poisson: tuple[Any, ...] | None = None
+    parts = weight
     if isinstance(sigma, PoissonNoise):
-        net, relative = sigma.at(stack)
-        poisson: tuple[Any, ...] | None = (net, relative, sigma.dark, sigma.photons_per_count)
-    else:
-        poisson = None
+        poisson = (*sigma.at(stack), sigma.dark, sigma.photons_per_count)
+        # Photons are counted behind background and phases alike.
+        parts = coefficients(unmixed, weight, terms, where)
 
     def block(data: Floats, error: Floats, found: Floats) -> tuple[Floats, Floats, Floats]:
-        shape, n = data.shape[:-1], found.shape[-1]
-        flat = [np.asarray(a, dtype=float).reshape(-1, a.shape[-1]) for a in (data, found)]
-        errors = np.broadcast_to(np.asarray(error, dtype=float), data.shape).reshape(flat[0].shape)
-        share, rise, other = _other_sets(
-            flat[0],
-            errors,
-            flat[1],
-            design,
-            free=len(terms),
-            sum_to_one=sum_to_one,
-            known=known,
-            poisson=poisson,
-            quantile=lambda freedom: chi2.ppf(level, 1) if known else f.ppf(level, 1, np.maximum(freedom, 1)),
-            needed=float(chi2.ppf(level, n)),
-        )
+        shape, n = data.shape[:-1], len(spectra)
+        values, parts = data.reshape(-1, data.shape[-1]), found.reshape(-1, found.shape[-1])
+        errors = error if error.ndim == 1 else error.reshape(values.shape)
+        share, rise, other = np.empty(len(values)), np.empty((len(values), n)), np.empty((len(values), n))
+        for first in range(0, len(values), _BLOCK_PIXELS):
+            at = slice(first, first + _BLOCK_PIXELS)
+            some = np.asarray(values[at], dtype=float)
+            share[at], rise[at], other[at] = _other_sets(
+                some,
+                np.broadcast_to(np.asarray(errors if errors.ndim == 1 else errors[at], dtype=float), some.shape),
+                np.asarray(parts[at], dtype=float),
+                design,
+                free=len(terms),
+                sum_to_one=sum_to_one,
+                known=known,
+                poisson=poisson,
+                quantile=lambda freedom: chi2.ppf(level, 1) if known else f.ppf(level, 1, np.maximum(freedom, 1)),
+                needed=float(chi2.ppf(level, n)),
+            )
         return share.reshape(shape), rise.reshape(*shape, n), other.reshape(*shape, n)
 
-    whole = {"energy": -1} if stack.chunks is not None else {}
+    def whole(array: xr.DataArray, dim: str) -> xr.DataArray:
+        return array if array.chunks is None else array.chunk({dim: -1})
+
     share, rise, other = xr.apply_ufunc(
         block,
-        stack.chunk(whole) if whole else stack,
-        noise.chunk(whole) if whole and noise.chunks is not None and "energy" in noise.dims else noise,
-        weight.chunk({"component": -1}) if weight.chunks is not None else weight,
-        input_core_dims=[["energy"], ["energy"], ["component"]],
+        whole(stack, "energy"),
+        whole(noise, "energy"),
+        whole(parts, "component").rename(component="part"),
+        input_core_dims=[["energy"], ["energy"], ["part"]],
         output_core_dims=[[], ["component"], ["component"]],
         dask="parallelized",
         output_dtypes=[float, float, float],
@@ -152,7 +163,26 @@ def ambiguity(
     return made
 
 
-def weights_of(unmixed: Any, spectra: xr.DataArray, stack: xr.DataArray, where: str) -> xr.DataArray:
+def coefficients(unmixed: xr.Dataset, weight: xr.DataArray, terms: Sequence[str], where: str) -> xr.DataArray:
+    """Background terms of a fit and, after them, its ``weight``, along ``component``.
+
+    Raises
+    ------
+    InputError
+        Where ``unmixed`` does not hold a term.
+    """
+    absent = [term for term in terms if term not in unmixed]
+    if absent:
+        raise InputError(
+            f"{where}: unmixed must hold the background terms {list(terms)}, {absent} are missing. "
+            "Pass the background that unmix was called with."
+        )
+    bare = weight.drop_vars(list(weight.coords))
+    maps = [unmixed[term].drop_vars(list(unmixed[term].coords)).expand_dims("component") for term in terms]
+    return xr.concat([*maps, bare], dim="component").transpose(*weight.dims)
+
+
+def weights_by_reference(unmixed: Any, spectra: xr.DataArray, stack: xr.DataArray, where: str) -> xr.DataArray:
     """Weights of ``unmixed`` in the order of the references, after a check that they belong to them and the image."""
     weight = unmixed["weight"] if isinstance(unmixed, xr.Dataset) and "weight" in unmixed else None
     if weight is None or "component" not in weight.dims:
@@ -175,27 +205,17 @@ def weights_of(unmixed: Any, spectra: xr.DataArray, stack: xr.DataArray, where: 
 
 
 def noise_of(sigma: Any, stack: xr.DataArray, where: str) -> tuple[xr.DataArray, bool]:
-    """Sigma that broadcasts against the stack, and whether it is known."""
-    if sigma is None or isinstance(sigma, PoissonNoise):
-        return xr.DataArray(np.ones(stack.sizes["energy"]), dims="energy"), sigma is not None
-    if not isinstance(sigma, xr.DataArray):
-        values = np.asarray(sigma, dtype=float)
-        fits = {(): (), (stack.sizes["energy"],): ("energy",), stack.shape: stack.dims}
-        if values.shape not in fits:
-            raise InputError(
-                f"{where}: sigma must be one number, one per energy, or one per value of the stack {stack.shape}, got "
-                f"the shape {values.shape}."
-            )
-        sigma = xr.DataArray(values, dims=fits[values.shape])
-    if "energy" not in sigma.dims:
-        sigma = sigma.expand_dims(energy=stack.sizes["energy"])
-    return sigma.drop_vars(list(sigma.coords)), True
+    """Sigma that broadcasts against a stack with energies, and whether it is known."""
+    given = checked_sigma(sigma, stack, where=where)
+    if isinstance(given, xr.DataArray):
+        return given, True
+    return xr.DataArray(np.ones(stack.sizes["energy"]), dims="energy"), sigma is not None
 
 
 def _other_sets(
     data: Floats,
     error: Floats,
-    weight: Floats,
+    parts: Floats,
     design: Floats,
     *,
     free: int,
@@ -205,9 +225,13 @@ def _other_sets(
     quantile: Any,
     needed: float,
 ) -> tuple[Floats, Floats, Floats]:
-    """Share assigned elsewhere (pixels,), evidence and alternative (pixels, n) of data and error (pixels, energy)."""
-    pixels, n = weight.shape
-    gram, rhs, square, count = _normal_equations(data, error, weight, design, free, poisson)
+    """Share assigned elsewhere (pixels,), evidence and alternative (pixels, n) of data and error (pixels, energy).
+
+    ``parts`` are the weights; for Poisson noise, the background terms before them.
+    """
+    n = design.shape[1] - free
+    weight, pixels = parts[:, -n:], len(parts)
+    gram, rhs, square, count = _normal_equations(data, error, parts, design, free, poisson)
 
     def misfit(w: Floats) -> Floats:
         return np.asarray(square - 2 * np.einsum("pi,pi->p", w, rhs) + np.einsum("pi,pij,pj->p", w, gram, w))
@@ -217,7 +241,7 @@ def _other_sets(
     best = np.maximum(misfit(found), 0.0)
     freedom = np.maximum(count - free - np.count_nonzero(found > 0, axis=1), 1)
     reduced = best / freedom
-    scale = np.maximum(reduced, 1.0) if known else np.where(reduced > 0, reduced, np.inf)
+    scale = np.maximum(reduced, 1.0 if known else ROUNDING**2)
     limit = quantile(freedom) * np.ones(pixels)
     total = found.sum(axis=1)
     shares = found / np.where(total > 0, total, 1.0)[:, None]
@@ -249,14 +273,14 @@ def _other_sets(
 
 
 def _normal_equations(
-    data: Floats, error: Floats, weight: Floats, design: Floats, free: int, poisson: tuple[Any, ...] | None
+    data: Floats, error: Floats, parts: Floats, design: Floats, free: int, poisson: tuple[Any, ...] | None
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
     """Gram (pixels, n, n), right side, sum of squares and count of values; background terms eliminated."""
     seen = np.isfinite(data) & np.isfinite(error) & (error > 0)
     values = np.where(seen, data, 0.0)
     if poisson is not None:
         net, relative, dark, per_count = poisson
-        mean = net * np.exp(-np.clip(np.nan_to_num(weight) @ design[:, free:].T, -2.0, 20.0))
+        mean = net * np.exp(-np.clip(np.nan_to_num(parts) @ design.T, -2.0, 20.0))
         variance = (mean + dark) / (per_count * mean**2) + relative
     else:
         variance = np.where(seen, error, 1.0) ** 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.provenance import record
-from operando.spectral.match import References, match_energies
+from operando.spectral.match import References, common_energies, match_energies
+from operando.spectral.stacks import same_energies
 from operando.spectral.unmix_problem import background_terms, term_values
 
 INFLATION = 10.0
@@ -80,7 +81,7 @@ def collinearity(
     ([0.141, 0.1], [])
     """
     where = "collinearity"
-    spectra = match_energies(references, _common_energies(references, where) if energy is None else energy)
+    spectra = match_energies(references, _energies(references, where) if energy is None else energy)
     names = [str(name) for name in spectra["component"].values]
     energies = np.asarray(spectra["energy"].values, dtype=float)
     noise = _noise(sigma, energies, where)
@@ -135,20 +136,21 @@ def collinearity(
     return found
 
 
-def _common_energies(references: References, where: str) -> Any:
+def _energies(references: Any, where: str) -> Any:
+    """Energies of the references, or one number for each of their values where they have none."""
+    found = common_energies(references, where=where, remedy="Say at which to fit: energy=stack.energy, for example.")
+    if found is not None:
+        return found
     if isinstance(references, xr.DataArray):
-        return (
-            references if "energy" in references.coords else np.arange(references.sizes.get("energy", 0), dtype=float)
-        )
-    axes = [np.asarray(spectrum["energy"].values, dtype=float) for spectrum in references.values()]
-    if any(axis.shape != axes[0].shape or not np.array_equal(axis, axes[0]) for axis in axes):
-        raise InputError(
-            f"{where}: the references have different energies. Say at which to fit: energy=stack.energy, for example."
-        )
-    return axes[0]
+        return np.arange(references.sizes.get("energy", 0), dtype=float)
+    rows = next(iter(references.values()), ()) if isinstance(references, Mapping) else references
+    return np.arange(np.shape(rows)[-1] if np.ndim(rows) else 0, dtype=float)
 
 
 def _noise(sigma: Any, energies: np.ndarray, where: str) -> np.ndarray:
+    if isinstance(sigma, xr.DataArray) and sigma.dims == ("energy",):
+        remedy = "Give sigma at the energies of the fit."
+        sigma = same_energies(sigma, energies, where=where, name="sigma", remedy=remedy)
     values = np.asarray(sigma.values if isinstance(sigma, xr.DataArray) else sigma, dtype=float)
     if values.shape not in ((), (1,), energies.shape) or not np.all(np.isfinite(values) & (values > 0)):
         raise InputError(

@@ -10,9 +10,10 @@ import xarray as xr
 
 from operando.core import provenance
 from operando.core.errors import InputError, nearest
+from operando.spectral.match import with_energies
 from operando.spectral.pixels import as_mask, as_spectra, blocks_of, pixel_blocks
 from operando.spectral.principal import Moments, eigenpairs
-from operando.spectral.stacks import same_energies
+from operando.spectral.stacks import as_stack, same_energies
 
 METHODS = ("marchenko-pastur", "malinowski")
 TRACY_WIDOM_999 = 3.2724
@@ -114,7 +115,7 @@ def scree(
     chosen = ("malinowski" if sigma is None else "marchenko-pastur") if method is None else method
     if chosen not in METHODS:
         raise InputError(f"{where}: method is one of {', '.join(METHODS)}, got {method!r}. {nearest(chosen, METHODS)}")
-    data = as_spectra(stack, where=where)
+    data = as_spectra(with_energies(as_stack(stack, where=where), sigma, where=where), where=where)
     use = as_mask(mask, data, where=where)
     energies = data.sizes["energy"]
     indicator = np.full(energies, np.nan)

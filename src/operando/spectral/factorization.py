@@ -144,7 +144,7 @@ def fit_every_pixel(
     for position, rows in pixel_blocks(data, use):
         enough = np.isfinite(rows).sum(axis=1) >= max(len(columns), -(-energies // 2))
         position, rows = position[enough], rows[enough]
-        found = weights_of(rows, columns, nonnegative=nonnegative, sum_to_one=sum_to_one, unbounded=unbounded)
+        found = fitted_weights(rows, columns, nonnegative=nonnegative, sum_to_one=sum_to_one, unbounded=unbounded)
         weight[:, position] = found.T
         left[position] = np.nansum((rows - found @ columns) ** 2, axis=1)
         square[position] = np.nansum(rows**2, axis=1)
@@ -169,7 +169,7 @@ def fit_every_pixel(
     return xr.Dataset(made, coords=coords, attrs=attrs)
 
 
-def weights_of(
+def fitted_weights(
     rows: np.ndarray,
     spectra: np.ndarray,
     *,

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from operando.core.errors import InputError
 from operando.core.provenance import record
-from operando.spectral.ambiguity import noise_of, weights_of
+from operando.spectral.ambiguity import coefficients, noise_of, weights_by_reference
 from operando.spectral.flags_partial_volume import SHARPER
 from operando.spectral.flags_residual import Pass, Setup, beyond, first_pass, second_pass, with_noise
-from operando.spectral.match import References, match_energies
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack
+from operando.spectral.match import References, match_energies, with_energies
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, same_energies
 from operando.spectral.unmix_noise import PoissonNoise
 from operando.spectral.unmix_problem import background_terms, term_values
 
@@ -127,7 +127,8 @@ def flags(
     where = "flags"
     _check(partial_volume_tolerance, saturation_tolerance, false_discovery_rate, probe_px)
     stack = as_stack(optical_density, where=where, name="optical_density")
-    spectra = match_energies(references, stack if "energy" in stack.coords else np.arange(stack.sizes["energy"]))
+    stack = with_energies(stack, references, where=where)
+    spectra = match_energies(references, stack)
     setup = with_noise(_setup(stack, spectra, unmixed, sigma, background, where), known=sigma is not None)
     found = first_pass(setup)
     notes: list[str] = []
@@ -198,18 +199,10 @@ def _setup(
     background: str | Sequence[str] | None,
     where: str,
 ) -> Setup:
-    weight = weights_of(unmixed, spectra, stack, where)
+    weight = weights_by_reference(unmixed, spectra, stack, where)
     energies = np.asarray(spectra["energy"].values, dtype=float)
     terms = background_terms(background, where=where)
-    absent = [term for term in terms if term not in unmixed]
-    if absent:
-        raise InputError(
-            f"{where}: unmixed must hold the background terms {list(terms)}, {absent} are missing. "
-            "Pass the background that unmix was called with."
-        )
-    space = stack.dims[1:]
-    parts = [unmixed[term].transpose(*space).values[None] for term in terms]
-    coefficients = np.concatenate([*parts, weight.transpose("component", *space).values]).astype(float)
+    parts = coefficients(unmixed, weight, terms, where)
     error, _ = noise_of(sigma, stack, where)
     noise = None
     if isinstance(sigma, PoissonNoise):
@@ -222,7 +215,7 @@ def _setup(
         error=error,
         noise=noise,
         design=np.column_stack([*(term_values(term, energies) for term in terms), spectra.values.T]),
-        coefficients=coefficients,
+        coefficients=np.asarray(parts.values, dtype=float),
         terms=list(terms),
         energies=energies,
     )
@@ -277,6 +270,9 @@ def _thick(setup: Setup, saturated: Any, od_limit: Any, flattened: NDArray[np.bo
             )
         thick |= np.asarray((marked if whole else marked.any("energy")).values).ravel()
     if od_limit is not None:
+        if isinstance(od_limit, xr.DataArray) and od_limit.dims == ("energy",):
+            remedy = "Take optical_density_max from spectral.normalize."
+            od_limit = same_energies(od_limit, setup.energies, where=where, name="od_limit", remedy=remedy)
         limit = np.asarray(od_limit.values if isinstance(od_limit, xr.DataArray) else od_limit, dtype=float)
         if limit.shape not in ((), (stack.sizes["energy"],)) or np.isnan(limit).any():
             raise InputError(

@@ -10,10 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from operando.core.blocks import iter_blocks
+from operando.spectral.ambiguity import ROUNDING
 
 Floats = NDArray[np.float64]
 
-_BLOCK_PIXELS = 1 << 12
+_BLOCK_PIXELS = 1 << 10
+_SLAB_BYTES = 1 << 26
+"""Of a lazy stack so much is loaded at a time, in float64: every chunk is read once, or a few times."""
 _SAMPLED = 5000
 
 
@@ -68,14 +71,17 @@ class Pass:
 
 @dataclass(frozen=True)
 class _Block:
-    """Pixels (p) of a block, over sigma: residual (p, energy), columns (p, energy, m + 2) and their normal equations.
+    """Pixels (p) of a block: residual (p, energy) over sigma, and the normal equations of what may explain it.
 
-    The columns are those of the design, partial volume and flattening; ``gram`` (p, m + 2, m + 2), ``seen`` (p, m + 2).
+    That are the design (energy, m), times ``inverse`` (p, energy), 1 / sigma or 0 where a number is missing; and, over
+    sigma, the patterns of partial volume and flattening (p, energy). ``gram`` (p, m + 2, m + 2), ``seen`` (p, m + 2).
     """
 
     position: NDArray[np.int64]
     residual: Floats
-    columns: Floats
+    design: Floats
+    inverse: Floats
+    patterns: tuple[Floats, Floats]
     gram: Floats
     seen: Floats
     sigma: Floats
@@ -140,7 +146,7 @@ def first_pass(setup: Setup, *, most: int | None = None) -> Pass:
         maps["flat_found"][at] = pull[:, 1] - shared * pull[:, 0]
         rest = _without(block, block.residual)
         maps["square"][at] = np.einsum("pe,pe->p", rest, rest)
-        empty = (block.columns[:, :, m:] == 0).all(axis=1).sum(axis=1)
+        empty = sum((~pattern.any(axis=1)).astype(int) for pattern in block.patterns)
         maps["freedom"][at] = block.count - m - 2 + empty
         maps["unrest"][at] = (block.change / block.sigma**2).mean(axis=1)
         maps["steepness"][at] = 0.5 * block.change.max(axis=1)
@@ -190,8 +196,20 @@ def second_pass(setup: Setup, clear: NDArray[np.bool_]) -> tuple[Floats, Floats]
 
 def _without(block: _Block, rows: Floats) -> Floats:
     """Rows (p, energy) less what the columns of their pixels can explain."""
-    right = np.swapaxes(block.columns, 1, 2) @ rows[:, :, None]
-    return np.asarray(rows - (block.columns @ np.linalg.solve(block.gram, right))[:, :, 0])
+    right = _along(block.design, block.inverse, block.patterns, rows)
+    share = np.linalg.solve(block.gram, right[:, :, None])[:, :, 0]
+    m = block.design.shape[1]
+    left = share[:, :m] @ block.design.T
+    left *= block.inverse
+    for k, pattern in enumerate(block.patterns):
+        left += share[:, m + k, None] * pattern
+    return np.subtract(rows, left, out=left)
+
+
+def _along(design: Floats, inverse: Floats, patterns: tuple[Floats, Floats], rows: Floats) -> Floats:
+    """Products (p, m + 2) of rows (p, energy) with the columns of their pixels."""
+    sums = [np.einsum("pe,pe->p", pattern, rows) for pattern in patterns]
+    return np.column_stack([(rows * inverse) @ design, *sums])
 
 
 def _blocks(setup: Setup, chosen: NDArray[np.bool_] | None = None) -> Iterator[_Block]:
@@ -202,59 +220,79 @@ def _blocks(setup: Setup, chosen: NDArray[np.bool_] | None = None) -> Iterator[_
     error = setup.error
     if error.ndim > 1:
         error = error.broadcast_like(setup.stack).transpose(*setup.stack.dims)
-    for part in iter_blocks(shape, _sizes(shape)):
-        position = numbers[part.core].ravel()
-        own = setup.coefficients[(slice(None), *part.core)].reshape(m, -1)
-        use = np.asarray(np.isfinite(own).all(axis=0))
+    lazy = any(array.chunks is not None for array in (setup.stack, error))
+    for slab in iter_blocks(shape, _sizes(shape, max(1, _SLAB_BYTES // (8 * energies)) if lazy else numbers.size)):
+        usable = np.asarray(np.isfinite(setup.coefficients[(slice(None), *slab.core)]).all(axis=0))
         if chosen is not None:
-            use = use & chosen[position]
-        if not use.any():
+            usable = usable & chosen[numbers[slab.core]]
+        if not usable.any():
             continue
-        data = np.asarray(setup.stack.data[(slice(None), *part.core)], dtype=float).reshape(energies, -1)[:, use].T
-        fitted = own[:, use].T @ setup.design.T
-        if setup.noise is not None:
-            sigma, data = _poisson(fitted, data, setup.noise)
-        elif error.ndim > 1:
-            raw = np.asarray(error.data[(slice(None), *part.core)], dtype=float)
-            sigma = raw.reshape(energies, -1)[:, use].T
-        else:
-            sigma = np.broadcast_to(np.asarray(error.values, dtype=float), data.shape)
-        change = _squared_change(around, part.core, own, use, setup.design)
-        seen = np.isfinite(data) & np.isfinite(sigma) & (sigma > 0)
-        yield _made(setup, position[use], np.where(seen, data, fitted), fitted, np.where(seen, sigma, np.inf), change)
+        images = np.asarray(setup.stack.data[(slice(None), *slab.core)])
+        errors = np.asarray(error.data[(slice(None), *slab.core)] if error.ndim > 1 else error.data)
+        for part in iter_blocks(usable.shape, _sizes(usable.shape, _BLOCK_PIXELS)):
+            use = usable[part.core].ravel()
+            if not use.any():
+                continue
+            core = tuple(
+                slice(inner.start + outer.start, inner.stop + outer.start)
+                for inner, outer in zip(part.core, slab.core, strict=True)
+            )
+            own = setup.coefficients[(slice(None), *core)].reshape(m, -1)
+            data = _rows(images, part.core, use)
+            fitted = own[:, use].T @ setup.design.T
+            if setup.noise is not None:
+                sigma, data = _poisson(fitted, data, setup.noise)
+            elif errors.ndim > 1:
+                sigma = _rows(errors, part.core, use)
+            else:
+                sigma = np.broadcast_to(errors.astype(float), data.shape)
+            change = _squared_change(around, core, own, use, setup.design)
+            seen = np.isfinite(data) & np.isfinite(sigma) & (sigma > 0)
+            data, sigma = np.where(seen, data, fitted), np.where(seen, sigma, np.inf)
+            yield _made(setup, numbers[core].ravel()[use], data, fitted, sigma, change)
+
+
+def _rows(images: NDArray[np.generic], core: tuple[slice, ...], use: NDArray[np.bool_]) -> Floats:
+    """Chosen pixels of a block of images (energy, ...) as rows (p, energy)."""
+    block = images[(slice(None), *core)].reshape(len(images), -1)
+    return np.ascontiguousarray(block[:, use].T, dtype=float)
 
 
 def _made(
     setup: Setup, position: NDArray[np.int64], data: Floats, fitted: Floats, sigma: Floats, change: Floats
 ) -> _Block:
-    energies, m = setup.design.shape
-    pixels = len(position)
+    m, pixels = setup.design.shape[1], len(position)
     seen = np.isfinite(sigma)
-    own = np.where(seen, sigma, 1.0)
-    columns = np.empty((pixels, energies, m + 2))
     # Noise of the fit makes differences too: per axis, twice the variance of the fitted OD.
-    variance = setup.scale * own**2
-    columns[:, :, :m] = setup.design
-    columns[:, :, :m] *= np.where(seen, 1.0 / np.sqrt(variance), 0.0)[:, :, None]
-    normal = _normal(columns[:, :, :m])
-    leverage = np.einsum("pem,pem->pe", columns[:, :, :m] @ np.linalg.inv(normal), columns[:, :, :m])
-    change = np.maximum(change - 2 * (setup.stack.ndim - 1) * leverage * variance, 0.0)
+    variance = setup.scale * np.where(seen, sigma, 1.0) ** 2 + ROUNDING**2
+    first, second = np.triu_indices(m)
+    # The Gram matrix of a pixel and the variance of its fit are products of these with what differs between pixels.
+    products = setup.design[:, first] * setup.design[:, second]
+    spread = np.linalg.inv(_ridged(_symmetric(np.where(seen, 1.0 / variance, 0.0) @ products, m)))
+    twice = np.where(first == second, 1.0, 2.0)
+    fit_variance = (spread[:, first, second] * twice) @ products.T
+    fit_variance *= seen
+    change = np.maximum(change - 2 * (setup.stack.ndim - 1) * fit_variance, 0.0)
     error = np.sqrt(variance + setup.jitter * change)
     inverse = np.where(seen, 1.0 / error, 0.0)
     # The strongest flattening that a float can hold is far beyond any OD that light gets through.
-    flat = np.expm1(np.minimum(fitted, 30.0))
+    flat = np.exp(np.minimum(fitted, 30.0)) - 1.0
     top = flat.max(axis=1, keepdims=True)
-    columns[:, :, :m] = setup.design
-    columns[:, :, m] = 0.5 * change
-    columns[:, :, m + 1] = flat / np.where(top > 0, top, 1.0)
-    columns *= inverse[:, :, None]
+    patterns = 0.5 * change * inverse, flat / np.where(top > 0, top, 1.0) * inverse
+    gram = np.empty((pixels, m + 2, m + 2))
+    gram[:, :m, :m] = _symmetric(inverse**2 @ products, m)
+    for k, pattern in enumerate(patterns):
+        gram[:, m + k] = _along(setup.design, inverse, patterns, pattern)
+        gram[:, :m, m + k] = gram[:, m + k, :m]
     residual = (data - fitted) * inverse
     return _Block(
         position=position,
         residual=residual,
-        columns=columns,
-        gram=_normal(columns),
-        seen=(np.swapaxes(columns, 1, 2) @ residual[:, :, None])[:, :, 0],
+        design=setup.design,
+        inverse=inverse,
+        patterns=patterns,
+        gram=_ridged(gram),
+        seen=_along(setup.design, inverse, patterns, residual),
         sigma=error,
         fitted=fitted,
         change=change,
@@ -262,17 +300,26 @@ def _made(
     )
 
 
-def _normal(columns: Floats) -> Floats:
-    """Gram matrix, with a ridge that lets it be inverted where a column is empty or depends on others."""
-    gram = np.swapaxes(columns, 1, 2) @ columns
+def _symmetric(upper: Floats, m: int) -> Floats:
+    """Matrices (p, m, m) from their upper halves (p, m (m + 1) / 2)."""
+    first, second = np.triu_indices(m)
+    full = np.empty((len(upper), m, m))
+    full[:, first, second] = upper
+    full[:, second, first] = upper
+    return full
+
+
+def _ridged(gram: Floats) -> Floats:
+    """A Gram matrix with a ridge that lets it be inverted where a column is empty or depends on others."""
     at = np.arange(gram.shape[1])
     diagonal = gram[:, at, at]
     gram[:, at, at] = np.where(diagonal > 0, diagonal * (1 + 1e-10), 1.0)
-    return np.asarray(gram)
+    return gram
 
 
-def _sizes(shape: tuple[int, ...]) -> list[int]:
-    sizes, left = [], _BLOCK_PIXELS
+def _sizes(shape: tuple[int, ...], pixels: int) -> list[int]:
+    """Lengths of a block of so many pixels, whole rows first."""
+    sizes, left = [], pixels
     for length in reversed(shape):
         sizes.append(max(1, min(length, left)))
         left //= sizes[-1]

@@ -132,7 +132,8 @@ def i0_from_percentile(counts: Any, percentile: float = 95.0, *, mask: Any = Non
     """
     where = "i0_from_percentile"
     stack = as_stack(counts, where=where, name="counts")
-    if not 0 <= percentile < 100:
+    number = isinstance(percentile, (int, float, np.integer, np.floating)) and not isinstance(percentile, bool)
+    if not (number and 0 <= percentile < 100):
         raise InputError(f"{where}: percentile must be in [0, 100), got {percentile!r}. 95 takes the brightest 5 %.")
     allowed = np.ones(stack.shape[1:], dtype=bool)
     if mask is not None:

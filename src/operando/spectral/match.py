@@ -65,6 +65,56 @@ def match_energies(spectra: References, energy: Any) -> xr.DataArray:
     )
 
 
+def with_energies(stack: xr.DataArray, spectra: Any, *, where: str) -> xr.DataArray:
+    """Give a stack energies in eV: its own, else those of spectra, if there are as many, else 0, 1, 2, ...
+
+    Raises
+    ------
+    InputError
+        Where the stack has no energies and the spectra have others in number, or differ in theirs.
+
+    Examples
+    --------
+    >>> spectra = xr.DataArray([[1.0, 2.0]], dims=("component", "energy"), coords={"energy": [700.0, 710.0]})
+    >>> with_energies(xr.DataArray(np.zeros((2, 3)), dims=("energy", "x")), spectra, where="example").energy.values
+    array([700., 710.])
+    """
+    if "energy" in stack.coords:
+        return stack.assign_coords(energy=("energy", energies_ev(stack, where=where), ENERGY_ATTRS))
+    remedy = "Set those of the stack with stack.assign_coords(energy=[...])."
+    own = common_energies(spectra, where=where, remedy=remedy)
+    count = stack.sizes["energy"]
+    if own is None:
+        return stack.assign_coords(energy=np.arange(count, dtype=float))
+    if own.size != count:
+        raise InputError(
+            f"{where}: the stack has no energies, and {count} images for the {own.size} energies of the spectra. "
+            f"{remedy}"
+        )
+    return stack.assign_coords(energy=("energy", own, ENERGY_ATTRS))
+
+
+def common_energies(spectra: Any, *, where: str, remedy: str) -> np.ndarray | None:
+    """Energies in eV that all spectra share, or None where none of them has energies.
+
+    Raises
+    ------
+    InputError
+        Where they differ; ``remedy`` says what to do.
+    """
+    given = [spectra]
+    if isinstance(spectra, Mapping) and not isinstance(spectra, xr.Dataset):
+        given = list(spectra.values())
+    axes = [
+        energies_ev(one, where=where, name="the spectra")
+        for one in given
+        if isinstance(one, xr.DataArray) and "energy" in one.coords
+    ]
+    if any(not np.array_equal(axis, axes[0]) for axis in axes[1:]):
+        raise InputError(f"{where}: the spectra have different energies. {remedy}")
+    return axes[0] if axes else None
+
+
 def wanted_energies(energy: Any, where: str) -> np.ndarray:
     """Energies in eV of a stack, of a coordinate, or of a plain row of numbers."""
     if isinstance(energy, xr.Dataset):

@@ -10,11 +10,11 @@ import xarray as xr
 
 from operando.core import provenance
 from operando.core.errors import InputError, nearest
-from operando.spectral.factorization import fit_every_pixel, weights_of
-from operando.spectral.match import match_energies
+from operando.spectral.factorization import fit_every_pixel, fitted_weights
+from operando.spectral.match import match_energies, with_energies
 from operando.spectral.nnls import nonnegative_least_squares
 from operando.spectral.pixels import as_mask, as_spectra, sample_pixels
-from operando.spectral.stacks import whole_number
+from operando.spectral.stacks import as_stack, whole_number
 from operando.spectral.unmix_problem import background_terms, term_values
 
 
@@ -111,12 +111,12 @@ def mcr_als(
     ([3.0, 1.0, 2.0], [0.0, 1.0, 1.0])
     """
     where = "mcr_als"
-    data = as_spectra(stack, where=where)
-    use = as_mask(mask, data, where=where)
     if isinstance(initial, xr.Dataset):
         if "spectrum" not in initial:
             raise InputError(f"{where}: a Dataset of initial spectra has the variable 'spectrum', got {list(initial)}.")
         initial = initial["spectrum"]
+    data = as_spectra(with_energies(as_stack(stack, where=where), initial, where=where), where=where)
+    use = as_mask(mask, data, where=where)
     known = match_energies(initial, data)
     names = [str(name) for name in known["component"].values]
     held = _held(names, fixed, where=where)
@@ -184,7 +184,7 @@ def _held(names: list[str], fixed: str | Sequence[str], *, where: str) -> np.nda
 def _worst_explained(rows: np.ndarray, offsets: np.ndarray, spectra: np.ndarray, nonnegative: bool) -> np.ndarray:
     """Mean spectrum of the 1 % of pixels, five at least, with the largest residual, without its background."""
     columns, unbounded = np.vstack([offsets, spectra]), len(offsets)
-    weight = weights_of(rows, columns, nonnegative=nonnegative, unbounded=unbounded)
+    weight = fitted_weights(rows, columns, nonnegative=nonnegative, unbounded=unbounded)
     left = ((rows - weight @ columns) ** 2).sum(axis=1)
     worst = np.argsort(left)[-max(min(5, left.size), left.size // 100) :]
     seen = rows[worst] - weight[worst, :unbounded] @ offsets
@@ -209,7 +209,7 @@ def _alternate(
     moving = np.concatenate([np.zeros(unbounded, dtype=bool), free])
     columns = np.vstack([offsets, spectra])
     for _ in range(max_iter):
-        weight = weights_of(rows, columns, nonnegative=nonnegative, sum_to_one=closure, unbounded=unbounded)
+        weight = fitted_weights(rows, columns, nonnegative=nonnegative, sum_to_one=closure, unbounded=unbounded)
         history.append(float(np.sqrt(((rows - weight @ columns) ** 2).sum() / square)))
         done = len(history) > 1 and history[-2] - history[-1] <= tolerance * history[-2]
         if done or not free.any() or history[-1] < 1e-12:

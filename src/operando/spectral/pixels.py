@@ -10,7 +10,7 @@ import xarray as xr
 
 from operando.core.blocks import iter_blocks
 from operando.core.errors import AxesError, InputError
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev, real
 
 BLOCK_BYTES = 1 << 26
 """Size of a block of pixels in float64; what a pass over a stack larger than memory holds."""
@@ -26,9 +26,7 @@ def as_spectra(stack: Any, *, where: str) -> xr.DataArray:
     AxesError, InputError
         Where there is no dim ``energy``, a dim that is not spatial, or numbers that are not real.
     """
-    data = as_stack(stack, where=where)
-    if data.dtype.kind not in "fiub":
-        raise InputError(f"{where}: real numbers are needed, got {data.dtype}. Take abs(...) of a complex image first.")
+    data = real(as_stack(stack, where=where), where=where)
     known = "energy" in data.coords
     energy = energies_ev(data, where=where) if known else np.arange(data.sizes["energy"], dtype=float)
     return data.assign_coords(energy=("energy", energy, ENERGY_ATTRS if known else {}))

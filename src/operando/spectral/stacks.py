@@ -62,6 +62,21 @@ def as_stack(stack: Any, *, where: str, name: str = "the stack", energy: bool = 
     return stack.transpose(*(dim for dim in ("energy", *SPACE) if dim in dims))
 
 
+def real(stack: xr.DataArray, *, where: str) -> xr.DataArray:
+    """Return ``stack`` where its numbers are real.
+
+    Raises
+    ------
+    InputError
+        Where they are complex, or no numbers.
+    """
+    if stack.dtype.kind not in "fiub":
+        raise InputError(
+            f"{where}: real numbers are needed, got {stack.dtype}. Take abs(...) of a complex image first."
+        )
+    return stack
+
+
 def whole_number(value: Any, low: int, high: int | None = None, *, where: str, name: str, remedy: str) -> int:
     """Return ``value`` as an int, or say between which whole numbers it must be.
 

@@ -13,10 +13,11 @@ import xarray as xr
 from operando.core.errors import InputError
 from operando.core.provenance import record
 from operando.spectral.intervals import checked_level
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev, same_energies
+from operando.spectral.match import with_energies
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, real
 from operando.spectral.streaming import by_pixels
 from operando.spectral.unmix_blocks import Fit, solve_block
-from operando.spectral.unmix_noise import PoissonNoise
+from operando.spectral.unmix_noise import PoissonNoise, checked_sigma
 from operando.spectral.unmix_problem import TERMS, Problem, make_problem
 
 _LONG_NAMES = {
@@ -64,8 +65,8 @@ def unmix(
     sigma : None, float, DataArray (energy,) or as the stack, or PoissonNoise
         Standard deviation of the optical density. None: all numbers count the same, and the residual of each pixel
         says how large its noise is. A :class:`PoissonNoise` is evaluated at the fit and is right for counts; an array
-        made from the noisy counts themselves biases (Notes). Where an array is not positive and finite, the number is
-        treated as missing.
+        made from the noisy counts themselves biases (Notes). Where an array like the stack is not positive and finite,
+        the number is treated as missing.
     level : float or None
         Of the interval from ``weight_low`` to ``weight_high``. None: weights only, without any error.
     mask : DataArray or array of bool, space dims, optional
@@ -144,8 +145,9 @@ def unmix(
     where = "unmix"
     if level is not None:
         level = checked_level(level, where)
-    stack = _with_energies(as_stack(optical_density, where=where, name="optical_density"), references)
-    given = _sigma(sigma, stack, where=where)
+    stack = real(as_stack(optical_density, where=where, name="optical_density"), where=where)
+    stack = with_energies(stack, references, where=where)
+    given = checked_sigma(sigma, stack, where=where)
     shared = None
     if isinstance(given, xr.DataArray) and given.dims == ("energy",):
         shared, given = 1.0 / np.asarray(given.values, dtype=float) ** 2, None
@@ -169,44 +171,6 @@ def unmix(
     per_pixel = given if isinstance(given, xr.DataArray) else None
     block = by_pixels(partial(solve_block, fit), stack, per_pixel, _mask(mask, stack), rows)
     return _dataset(fit, stack, block, layout, sigma)
-
-
-def _with_energies(stack: xr.DataArray, references: Any) -> xr.DataArray:
-    """Give a stack without energies those of the references, or numbers, if there are as many."""
-    if "energy" in stack.coords:
-        return stack.assign_coords(energy=("energy", energies_ev(stack, where="unmix"), ENERGY_ATTRS))
-    energies = np.arange(stack.sizes["energy"], dtype=float)
-    if isinstance(references, xr.DataArray) and "energy" in references.coords:
-        own = energies_ev(references, where="unmix", name="references")
-        if own.size != energies.size:
-            raise InputError(
-                f"unmix: optical_density has no energies, and {energies.size} images for the {own.size} energies of "
-                "the references. Set them with stack.assign_coords(energy=[...])."
-            )
-        energies = own
-    return stack.assign_coords(energy=("energy", energies, ENERGY_ATTRS))
-
-
-def _sigma(sigma: Any, stack: xr.DataArray, *, where: str) -> Any:
-    if sigma is None or isinstance(sigma, PoissonNoise):
-        return sigma
-    if np.ndim(sigma) == 0 and not isinstance(sigma, xr.DataArray):
-        sigma = np.full(stack.sizes["energy"], float(sigma))
-    array = as_stack(sigma, where=where, name="sigma")
-    remedy = "Give sigma at the energies of the stack."
-    array = same_energies(array, stack.coords["energy"].values, where=where, name="sigma", remedy=remedy)
-    if array.ndim == 1 and array.chunks is None:
-        values = np.asarray(array.values, dtype=float)
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise InputError(
-                f"{where}: sigma must be positive and finite, got {values.min():g}. Leave out what is not."
-            )
-    elif array.shape != stack.shape:
-        raise InputError(
-            f"{where}: sigma must be one number, one per energy or of the shape {stack.shape} of the stack, got "
-            f"{array.shape}. Broadcast it first."
-        )
-    return array
 
 
 def _mask(mask: Any, stack: xr.DataArray) -> xr.DataArray | None:

@@ -175,10 +175,18 @@ def _counted(fit: Fit, data: Floats) -> _Solved:
     with np.errstate(over="ignore"):
         measured = np.where(np.isfinite(values), np.exp(-values), -1.0)
     response, precision = values, (measured >= 0).astype(np.float64)
-    for _ in range(_REWEIGHTINGS):
-        solved = _normal_equations(problem, response, precision, 0, pixels, are_sigma=False)[2]
+    # With equal weights all pixels without a gap share one factor.
+    coefficients = _shared(problem, values, 0, pixels).coefficients
+    gaps = np.flatnonzero(np.isnan(coefficients[0]))
+    if gaps.size:
+        some = np.ascontiguousarray(values[:, gaps]), np.ascontiguousarray(precision[:, gaps])
+        coefficients[:, gaps] = _normal_equations(problem, *some, 0, gaps.size, are_sigma=False)[2].T
+    for again in range(_REWEIGHTINGS):
+        if again:
+            solved = _normal_equations(problem, response, precision, 0, pixels, are_sigma=False)[2]
+            coefficients = np.ascontiguousarray(solved.T)
         fitted = np.empty(values.shape)
-        multiply(problem.design, np.ascontiguousarray(solved.T), fitted)
+        multiply(problem.design, coefficients, fitted)
         with np.errstate(over="ignore"):
             reweigh(fitted, np.exp(-fitted), measured, net, relative, dark, photons, precision)
         response = fitted

@@ -9,7 +9,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.spectral.match import References, match_energies
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, same_energies
 from operando.spectral.unmix_problem import TERMS, term_values
 
 
@@ -77,13 +77,13 @@ def residuals(optical_density: Any, unmixed: xr.Dataset, references: References)
 
     Returns
     -------
-    DataArray, dims as the stack, unit "1"
-        NaN where the stack or the fit is. Lazy if one of them is.
+    DataArray, dims (energy, [z], [y], [x]), unit "1"
+        At the energies of the fit, in their order. NaN where the stack or the fit is. Lazy if one of them is.
 
     Raises
     ------
     InputError
-        Where the stack has another shape than the fit.
+        Where the stack has another shape or other energies than the fit.
 
     Examples
     --------
@@ -95,8 +95,8 @@ def residuals(optical_density: Any, unmixed: xr.Dataset, references: References)
     >>> residuals(stack, unmix(stack, references), references).values.round(12).tolist()
     [1.0, -1.0]
     """
-    stack = as_stack(optical_density, where="residuals", name="optical_density")
     fit = fitted(unmixed, references)
+    stack = _as_fitted(optical_density, unmixed, "residuals")
     if stack.shape != fit.shape:
         raise InputError(
             f"residuals: the stack has the shape {stack.shape}, the fit {fit.shape}. Pass the stack of the fit."
@@ -104,6 +104,14 @@ def residuals(optical_density: Any, unmixed: xr.Dataset, references: References)
     left = fit.copy(data=stack.data - fit.data)
     left.attrs = {"units": "1", "long_name": "Residual of optical density"}
     return left.rename("residual")
+
+
+def _as_fitted(optical_density: Any, unmixed: xr.Dataset, where: str) -> xr.DataArray:
+    """A stack with its energies in the order of the fit."""
+    stack = as_stack(optical_density, where=where, name="optical_density")
+    energies = np.asarray(unmixed["energy"].values, dtype=float)
+    remedy = "Pass the stack of the fit."
+    return same_energies(stack, energies, where=where, name="optical_density", remedy=remedy)
 
 
 def explained_variance(optical_density: Any, unmixed: xr.Dataset, references: References, *, mask: Any = None) -> float:
@@ -119,13 +127,14 @@ def explained_variance(optical_density: Any, unmixed: xr.Dataset, references: Re
     Returns
     -------
     float
-        At most 1; negative where the fit is worse than one number for the whole stack.
+        At most 1; negative where the fit is worse than one number for the whole stack. NaN where the stack does not
+        vary, as that of a single number.
 
     Notes
     -----
     .. math:: R^2 = 1 - \\frac{\\sum (d - \\hat d)^2}{\\sum (d - \\bar d)^2}
 
-    over all pixels and energies that are not NaN, with one mean for all of them. That differences of thickness count as
+    over all pixels and energies that are finite, with one mean for all of them. That differences of thickness count as
     variance makes it high: it compares fits of the same pixels, and is no test of one.
 
     Memory: three arrays as large as the stack; none of them at once where it is lazy.
@@ -140,13 +149,14 @@ def explained_variance(optical_density: Any, unmixed: xr.Dataset, references: Re
     >>> round(explained_variance(stack, unmix(stack, references), references), 12)
     0.0
     """
-    stack = as_stack(optical_density, where="explained_variance", name="optical_density")
-    rest: Any = residuals(stack, unmixed, references).data ** 2
-    values: Any = stack.data
-    use = rest == rest
+    rest: Any = residuals(optical_density, unmixed, references).data ** 2
+    values: Any = _as_fitted(optical_density, unmixed, "explained_variance").data
+    finite = np.isfinite(values)
+    use = finite & np.isfinite(rest)
     if mask is not None:
         use = use & as_stack(mask, where="explained_variance", name="mask", energy=False).data.astype(bool)
     # Sums about a number near the mean, so that one pass gives the variance without a loss of digits.
-    shifted = np.where(use, values - float(stack.mean()), 0.0)
-    spread = (shifted**2).sum() - shifted.sum() ** 2 / use.sum()
-    return float(1.0 - np.where(use, rest, 0.0).sum() / spread)
+    near = float(np.where(finite, values, 0.0).sum()) / max(int(finite.sum()), 1)
+    shifted = np.where(use, values - near, 0.0)
+    spread = float((shifted**2).sum() - shifted.sum() ** 2 / np.maximum(use.sum(), 1))
+    return 1.0 - float(np.where(use, rest, 0.0).sum()) / spread if spread > 0 else float("nan")

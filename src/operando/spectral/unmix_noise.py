@@ -99,3 +99,37 @@ class PoissonNoise:
                 f"{remedy}"
             )
         return np.asarray(array.values, dtype=float)
+
+
+def checked_sigma(sigma: Any, stack: xr.DataArray, *, where: str) -> PoissonNoise | xr.DataArray | None:
+    """Return ``sigma`` as one error per energy or per number of a stack that has energies, in the order of the stack.
+
+    Raises
+    ------
+    InputError
+        Where it has other energies or another shape, or one per energy is not positive and finite.
+    """
+    if sigma is None or isinstance(sigma, PoissonNoise):
+        return sigma
+    if isinstance(sigma, str):
+        raise InputError(
+            f"{where}: sigma must be a number, an array or a PoissonNoise, got {sigma!r}. For counted photons pass "
+            "operando.spectral.PoissonNoise(i0)."
+        )
+    if np.ndim(sigma) == 0:
+        sigma = np.full(stack.sizes["energy"], float(sigma))
+    array = as_stack(sigma, where=where, name="sigma")
+    remedy = "Give sigma at the energies of the stack."
+    array = same_energies(array, np.asarray(stack["energy"].values), where=where, name="sigma", remedy=remedy)
+    if array.ndim == 1:
+        array = array.astype(float).compute()
+        if not (np.isfinite(array.values) & (array.values > 0)).all():
+            raise InputError(
+                f"{where}: sigma must be positive and finite, got {array.values.min():g}. Leave out what is not."
+            )
+    elif array.shape != stack.shape:
+        raise InputError(
+            f"{where}: sigma must be one number, one per energy or of the shape {stack.shape} of the stack, got "
+            f"{array.shape}. Broadcast it first."
+        )
+    return array.drop_vars(list(array.coords))
