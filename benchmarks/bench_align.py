@@ -8,6 +8,7 @@ the images and both axes, and the largest.
 
     python benchmarks/bench_align.py [--seeds 3000 3001 3002] [--drift 3.0] [--counts 10000]
     python benchmarks/bench_align.py --large          100 energies of 256 x 256, time only
+    python benchmarks/bench_align.py --wide 3400 3640 stacks drawn at random (align_cases.py), operando alone
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from itertools import pairwise
 
 import numpy as np
 import xarray as xr
+from align_cases import NOISE, draw, error
 
+from operando.core.errors import OperandoError
 from operando.samples import stxm_particle
 from operando.spectral import align
 
@@ -103,14 +106,55 @@ def large() -> None:
     print(f"scikit-image, chained / operando: {seconds['skimage, chained'] / seconds['operando']:.2f}")
 
 
+def wide(first: int, last: int) -> None:
+    """Print the errors on stacks of many kinds, by noise and number of energies, and the largest."""
+    rows: list[tuple[float, float, float, float, str]] = []
+    refused = []
+    for seed in range(first, last):
+        case = draw(seed)
+        try:
+            found = align(case.stack)
+        except OperandoError:
+            refused.append(case.about)
+            continue
+        away = error(case, found)
+        stated = float(np.sqrt(np.mean(found.shift_sigma.values**2)))
+        rows.append((float(np.sqrt(np.mean(away**2))), float(np.abs(away).max()), stated, case.bound, case.about))
+    print(f"seeds {first}-{last - 1}: {len(rows)} stacks, {len(refused)} refused {refused}")
+
+    def line(name: str, some: list[tuple[float, float, float, float, str]]) -> None:
+        if not some:
+            return
+        rms, largest, stated, bound = np.array([row[:4] for row in some]).T
+        above = rms > np.maximum(0.05, 2 * bound)
+        print(
+            f"{name:28s} n {len(some):3d}: median rms {np.median(rms):.4f}, 90 % {np.quantile(rms, 0.9):.3f}, worst stack "
+            f"{rms.max():.3f}, largest {largest.max():.2f}; above 0.05 px {np.sum(rms > 0.05)}, and above twice the bound "
+            f"of noise {above.sum()}, and above twice shift_sigma {np.sum(above & (rms > 2 * stated))}"
+        )
+
+    line("all", rows)
+    clear = [row for row in rows if row[3] < 0.02]
+    line("bound below 0.02 px", clear)
+    line("  and 12 energies or more", [row for row in clear if int(row[4].split(", ")[-1].split(" x ")[0]) >= 12])
+    line("  and fewer", [row for row in clear if int(row[4].split(", ")[-1].split(" x ")[0]) < 12])
+    for noise in NOISE:
+        line(f"noise {noise}", [row for row in rows if f", {noise}, " in row[4]])
+    for row in sorted(rows, reverse=True)[:8]:
+        print(f"  rms {row[0]:.3f}, largest {row[1]:.2f}, stated {row[2]:.3f}, bound {row[3]:.3f}: {row[4]}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3000, 3001, 3002])
     parser.add_argument("--drift", type=float, default=3.0)
     parser.add_argument("--counts", type=float, default=10_000.0)
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--wide", type=int, nargs=2, metavar=("FIRST", "LAST"))
     options = parser.parse_args()
-    if options.large:
+    if options.wide:
+        wide(*options.wide)
+    elif options.large:
         large()
     else:
         compare(options.seeds, options.drift, options.counts)

@@ -13,7 +13,8 @@ from operando.core.errors import nearest
 
 def command(
     folder: Annotated[
-        Path | None, typer.Argument(help="Where to write the sample and the run; default demo, demo-pores or demo-stxm.")
+        Path | None,
+        typer.Argument(help="Where to write the sample and the run; default demo, demo-pores or demo-stxm."),
     ] = None,
     recipe: Annotated[
         str,

@@ -23,7 +23,6 @@ _COUNTS_ABOVE = 20.0
 _MOST_SHARE = 0.25
 _LINKED_SHARE = 0.25
 _POWER = 0.4
-_SIGNED = -0.5  # optical density that noise around 0 reaches
 
 
 def align(
@@ -117,6 +116,9 @@ def align(
     found = refine(flat, agreed.shift, agreed.variance)
     shift, sigma = _referred(found.shift, found.covariance, _reference(stack, used, reference_energy))
     every, errors = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
+    # Where nothing stood out, the model may have followed noise: anywhere within the largest shift.
+    lost = ~agreed.linked
+    sigma[lost] = np.maximum(sigma[lost], np.array(most) / np.sqrt(3))
     every[used], errors[used] = shift * edges, sigma * edges
     coords = {"energy": stack.coords["energy"]} if "energy" in stack.coords else {}
     made = xr.Dataset()
@@ -251,9 +253,6 @@ def _evened(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
     )
     if counted:
         images = images**_POWER
-    elif __import__('os').environ.get('RAW'): pass
-    elif float(np.nanquantile(images, 0.01)) > _SIGNED:
-        images = np.exp(-_POWER * np.clip(images, -1, None))
     return np.asarray(images / max(float(np.nanstd(images)), 1e-30), dtype=np.float32)
 
 

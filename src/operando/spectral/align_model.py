@@ -11,8 +11,10 @@ from operando.spectral.align_resample import filled, moved, seen, spline
 _SMOOTH = 1.0  # px; what is finer is noise and aliases of the scanning grid
 _CONTRAST_SIGMA = 0.05  # px, of shifts from pairs of images with different contrast
 _MOST_COMPONENTS = 12
-_ROUNDS_EACH, _ROUNDS_LAST = int(__import__('os').environ.get('RE','2')), int(__import__('os').environ.get('RL','4'))
+_ROUNDS_EACH, _ROUNDS_LAST = 4, 8
 _SETTLED = 0.002  # px
+_FAINT = 0.01  # of the contrast: what is added to noise before a component counts as more than that
+_MISFIT = 3e-3  # of the power: what the pull of the pairs is held to where there is less noise
 _STEP = 1.0  # px
 _GAP = 0.2  # share of what is filled in; 0.16 around a pixel alone
 _OWN = 0.9  # share of an image in a component from which that component says nothing about it
@@ -149,10 +151,10 @@ class _Fit:
         area = 4 * np.pi * _SMOOTH**2  # px over which smoothed noise is one value
         free = max((count - components) / count * int(np.count_nonzero(known)), 1.0)
         self.noise = float(np.sum(self.left.astype(float) ** 2)) / free * area
-        self.noise = max(self.noise, float(__import__('os').environ.get('NF','3e-3')) * float(np.mean(values.astype(float) ** 2)))
+        self.noise = max(self.noise, _MISFIT * float(np.mean(values.astype(float) ** 2)))
         independent = max(whole / area, 1.0)
         ratio = min(1.0, count / independent)
-        left = max(float(np.median(powers)), float(__import__('os').environ.get('EPS','0.01'))**2 * float(powers.sum()) / count)
+        left = max(float(np.median(powers)), _FAINT**2 * float(powers.sum()) / count)
         self.more = bool(components < count and powers[components] > _hard_threshold(ratio) ** 2 * left)
 
     def step(self, shift: np.ndarray, prior: np.ndarray, sigma2: np.ndarray) -> np.ndarray:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 _LAGS = (1, 2, 3, 5, 8, 13, 21, 34)
-_BLUR, _DETAIL = 0.7, 2.0  # px, of the Gaussians whose difference the images are compared in
+_SIMILAR = 0.6  # correlation that noise does not reach
+# Gaussians (px) whose difference images are compared in, and the least error: what is coarse moves with the contrast.
+_BANDS = ((0.7, 2.0, 0.0), (2.0, 6.0, 0.3))
 _STANDS_OUT = 2.0  # robust standard deviations above the largest value that chance gives
 _ROUNDS = 30
 _OUTLYING = 2.0  # spreads from which the disagreement of a pair takes its weight
@@ -32,61 +34,100 @@ def agree(images: np.ndarray, most: tuple[float, float]) -> Agreement:
     is where edges are: what differs in gray value between two energies then hardly moves the peak of the correlation.
     Its sign is free, since contrast turns over at a resonance. A pair counts where its peak stands out.
     """
-    pairs, shifts, sigmas = _registered(_band(images), most)
-    return _solved(pairs, shifts, sigmas, len(images))
+    fine, coarse = (_Band(images, *sizes, most) for sizes in _BANDS)
+    pairs, shifts, sigmas = _registered(fine, coarse)
+    agreed = _solved(pairs, shifts, sigmas, len(images))
+    return _found_again(agreed, (fine, coarse)) if agreed.linked.any() else agreed
 
 
-def _band(images: np.ndarray) -> np.ndarray:
-    """Spectra of the windowed images within the band."""
-    from scipy import fft
-    from scipy.ndimage import gaussian_filter
+class _Band:
+    """Spectra of the windowed images within a band, and the peaks of their correlations."""
 
-    window = np.sqrt(np.outer(*(np.hanning(size + 2)[1:-1] for size in images.shape[1:]))).astype(np.float32)
-    size = [fft.next_fast_len(n, real=True) for n in images.shape[1:]]
-    spectra = []
-    for image in images:
-        detail = gaussian_filter(image, _BLUR) - gaussian_filter(image, _DETAIL)
-        detail = (detail - np.average(detail, weights=window)) * window
-        power = np.sqrt(np.sum(detail**2))
-        spectra.append(fft.rfft2(detail / power if power > 0 else detail, size))
-    return np.array(spectra)
+    def __init__(self, images: np.ndarray, blur: float, detail: float, least: float, most: tuple[float, float]) -> None:
+        from scipy import fft
+        from scipy.ndimage import gaussian_filter
+
+        window = np.sqrt(np.outer(*(np.hanning(size + 2)[1:-1] for size in images.shape[1:]))).astype(np.float32)
+        self.size = [fft.next_fast_len(n, real=True) for n in images.shape[1:]]
+        self.least_sigma = least
+        spectra = []
+        for image in images:
+            kept = gaussian_filter(image, blur) - gaussian_filter(image, detail)
+            kept = (kept - np.average(kept, weights=window)) * window
+            power = np.sqrt(np.sum(kept**2))
+            spectra.append(fft.rfft2(kept / power if power > 0 else kept, self.size))
+        self.spectra = np.array(spectra)
+        self.lags = [fft.fftfreq(n, 1 / n) for n in self.size]
+        self.within = [np.flatnonzero(np.abs(lags) <= far) for lags, far in zip(self.lags, most, strict=True)]
+        self.stands_out = _STANDS_OUT + np.sqrt(2 * np.log(self.within[0].size * self.within[1].size))
+
+    def common(self, shift: np.ndarray, linked: np.ndarray) -> np.ndarray:
+        """Spectrum of the strongest component of the linked images, moved back."""
+        turns = [np.fft.fftfreq(self.size[0])[:, None], np.fft.rfftfreq(self.size[1])[None, :]]
+        back = np.array(
+            [
+                one * np.exp(2j * np.pi * (turns[0] * along[0] + turns[1] * along[1]))
+                for one, along in zip(self.spectra[linked], shift[linked], strict=True)
+            ]
+        ).astype(self.spectra.dtype)
+        flat = back.reshape(len(back), -1)
+        shares = np.linalg.eigh((flat @ flat.conj().T).real.astype(float))[1][:, -1]
+        whole = np.tensordot(shares, back, 1)
+        from scipy import fft
+
+        power = np.sqrt(np.sum(fft.irfft2(whole, self.size) ** 2))
+        return np.asarray(whole / max(float(power), 1e-30))
+
+    def peak(self, first: np.ndarray, second: np.ndarray) -> tuple[tuple[float, float], float] | None:
+        """Shift between two spectra and its standard error, None where chance could be as large."""
+        from scipy import fft
+
+        both = fft.irfft2(np.conj(first) * second, self.size)
+        size = np.abs(both[np.ix_(*self.within)])
+        row, column = np.unravel_index(int(np.argmax(size)), size.shape)
+        at = int(self.within[0][row]), int(self.within[1][column])
+        top, spread = float(both[at]), 1.4826 * float(np.median(size))
+        # In a smooth image every lag is similar to its neighbors, and the median is not what chance gives.
+        if not (abs(top) > self.stands_out * spread or abs(top) > _SIMILAR):
+            return None
+        (dy, bend_y), (dx, bend_x) = (_vertex(np.roll(np.take(both, at[1 - k], 1 - k), 1 - at[k])[:3]) for k in (0, 1))
+        bend = min(bend_y, bend_x)
+        if not bend > 0:
+            return None
+        # Of the top of a peak of that curvature on a background that varies as much and as fast.
+        sigma = float(np.hypot(spread / abs(top) / np.sqrt(bend), self.least_sigma))
+        return (float(self.lags[0][at[0]]) + dy, float(self.lags[1][at[1]]) + dx), sigma
 
 
-def _registered(spectra: np.ndarray, most: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from scipy import fft
-
-    count, rows = spectra.shape[:2]
-    columns = 2 * (spectra.shape[2] - 1)
+def _registered(fine: _Band, coarse: _Band) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pairs: list[tuple[int, int]] = []
     shifts: list[tuple[float, float]] = []
     sigmas: list[float] = []
-    lags_y, lags_x = (fft.fftfreq(n, 1 / n) for n in (rows, columns))
-    rows_in, columns_in = (
-        np.flatnonzero(np.abs(lags) <= far) for lags, far in zip((lags_y, lags_x), most, strict=True)
-    )
-    within = np.ix_(rows_in, columns_in)
-    least = _STANDS_OUT + np.sqrt(2 * np.log(rows_in.size * columns_in.size))
+    count = len(fine.spectra)
     for lag in _LAGS:
         for first in range(count - lag):
-            second = first + lag
-            both = fft.irfft2(np.conj(spectra[first]) * spectra[second], (rows, columns))
-            size = np.abs(both[within])
-            row, column = np.unravel_index(int(np.argmax(size)), size.shape)
-            at = int(rows_in[row]), int(columns_in[column])
-            peak, spread = float(both[at]), 1.4826 * float(np.median(size))
-            if not (abs(peak) > least * spread or abs(peak) > 0.6):
-                continue
-            (dy, bend_y), (dx, bend_x) = (
-                _vertex(np.roll(np.take(both, at[1 - k], 1 - k), 1 - at[k])[:3]) for k in (0, 1)
-            )
-            bend = min(bend_y, bend_x)
-            if not bend > 0:
-                continue
-            pairs.append((first, second))
-            shifts.append((float(lags_y[at[0]]) + dy, float(lags_x[at[1]]) + dx))
-            # Of the top of a peak of that curvature on a background that varies as much and as fast.
-            sigmas.append(spread / abs(peak) / np.sqrt(bend))
+            for band in (fine, coarse):
+                found = band.peak(band.spectra[first], band.spectra[first + lag])
+                if found is not None:
+                    pairs.append((first, first + lag))
+                    shifts.append(found[0])
+                    sigmas.append(found[1])
+                    break
     return np.array(pairs).reshape(-1, 2), np.array(shifts).reshape(-1, 2), np.array(sigmas)
+
+
+def _found_again(agreed: Agreement, bands: tuple[_Band, _Band]) -> Agreement:
+    """Images that no pair links, each compared with what the linked ones have in common."""
+    shift, variance, linked = agreed.shift.copy(), agreed.variance.copy(), agreed.linked.copy()
+    for band in bands:
+        if linked.all():
+            break
+        template = band.common(agreed.shift, agreed.linked)
+        for k in np.flatnonzero(~linked):
+            found = band.peak(template, band.spectra[k])
+            if found is not None:
+                shift[k], variance[k], linked[k] = found[0], found[1] ** 2, True
+    return Agreement(shift, variance, linked, agreed.groups)
 
 
 def _vertex(values: np.ndarray) -> tuple[float, float]:

@@ -90,6 +90,7 @@ def ambiguity(
     ([1.0, 0.0], [0.5, 0.5, 0.0])
     """
     from scipy.stats import chi2, f
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     where = "ambiguity"
     level = checked_level(level, where)
@@ -113,21 +114,23 @@ def ambiguity(
         values, parts = data.reshape(-1, data.shape[-1]), found.reshape(-1, found.shape[-1])
         errors = error if error.ndim == 1 else error.reshape(values.shape)
         share, rise, other = np.empty(len(values)), np.empty((len(values), n)), np.empty((len(values), n))
-        for first in range(0, len(values), _BLOCK_PIXELS):
-            at = slice(first, first + _BLOCK_PIXELS)
-            some = np.asarray(values[at], dtype=float)
-            share[at], rise[at], other[at] = _other_sets(
-                some,
-                np.broadcast_to(np.asarray(errors if errors.ndim == 1 else errors[at], dtype=float), some.shape),
-                np.asarray(parts[at], dtype=float),
-                design,
-                free=len(terms),
-                sum_to_one=sum_to_one,
-                known=known,
-                poisson=poisson,
-                quantile=lambda freedom: chi2.ppf(level, 1) if known else f.ppf(level, 1, np.maximum(freedom, 1)),
-                needed=float(chi2.ppf(level, n)),
-            )
+        # Products of few columns are too small for the threads of BLAS, which would wait for each other.
+        with threadpool_limits(1, user_api="blas"):
+            for first in range(0, len(values), _BLOCK_PIXELS):
+                at = slice(first, first + _BLOCK_PIXELS)
+                some = np.asarray(values[at], dtype=float)
+                share[at], rise[at], other[at] = _other_sets(
+                    some,
+                    np.broadcast_to(np.asarray(errors if errors.ndim == 1 else errors[at], dtype=float), some.shape),
+                    np.asarray(parts[at], dtype=float),
+                    design,
+                    free=len(terms),
+                    sum_to_one=sum_to_one,
+                    known=known,
+                    poisson=poisson,
+                    quantile=lambda freedom: chi2.ppf(level, 1) if known else f.ppf(level, 1, np.maximum(freedom, 1)),
+                    needed=float(chi2.ppf(level, n)),
+                )
         return share.reshape(shape), rise.reshape(*shape, n), other.reshape(*shape, n)
 
     def whole(array: xr.DataArray, dim: str) -> xr.DataArray:
@@ -142,6 +145,7 @@ def ambiguity(
         output_core_dims=[[], ["component"], ["component"]],
         dask="parallelized",
         output_dtypes=[float, float, float],
+        dask_gufunc_kwargs={"output_sizes": {"component": len(spectra)}},
         join="override",
     )
     space = [dim for dim in stack.dims if dim != "energy"]

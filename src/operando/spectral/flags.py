@@ -106,7 +106,10 @@ def flags(
     the neighbors (images that do not lie exactly on each other). Both come from medians of the pixels with sample: what
     *all* pixels have, such as a reference that is off everywhere, is no flag but a note.
 
-    Memory: maps of the field, and a block of pixels with all energies; the stack is read two to five times. Not lazy.
+    No OD is taken to be known better than 1e-6: the rounding of 32-bit floats is no structure.
+
+    Memory: maps of the field, and a block of pixels with all energies, of a lazy stack 64 MB; it is read two to five
+    times. Not lazy.
 
     Examples
     --------

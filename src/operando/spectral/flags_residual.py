@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -132,7 +134,8 @@ def first_pass(setup: Setup, *, most: int | None = None) -> Pass:
     chosen = None
     if most is not None and size > most:
         chosen = np.random.default_rng(0).random(size) < most / size
-    for block in _blocks(setup, chosen):
+
+    def collect(block: _Block) -> None:
         at = block.position
         solved = np.linalg.solve(
             block.gram[:, :m, :m], np.concatenate([block.gram[:, :m, m:], block.seen[:, :m, None]], axis=2)
@@ -153,6 +156,8 @@ def first_pass(setup: Setup, *, most: int | None = None) -> Pass:
         maps["highest"][at] = block.fitted.max(axis=1)
         sample[at] = np.sum((block.fitted / block.sigma) ** 2, axis=1) > enough
         valid[at] = True
+
+    _each(setup, chosen, collect)
     return Pass(valid=valid, sample=sample, **maps)
 
 
@@ -177,20 +182,20 @@ def second_pass(setup: Setup, clear: NDArray[np.bool_]) -> tuple[Floats, Floats]
         wanted = np.random.default_rng(0).choice(wanted, _SAMPLED, replace=False)
     chosen = np.zeros(clear.shape, dtype=bool)
     chosen[wanted] = True
-    rows, sigmas = [], []
-    for block in _blocks(setup, chosen):
-        rows.append(_without(block, block.residual))
-        sigmas.append(block.sigma)
-    left, error = np.concatenate(rows), np.concatenate(sigmas)
-    common = np.linalg.svd(left, full_matrices=False)[2][0]
+    found = _each(setup, chosen, lambda block: (_without(block, block.residual), block.sigma))
+    left, error = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    common = np.linalg.eigh(left.T @ left)[1][:, -1]
     common *= np.sign((left @ common).sum()) or 1.0
     spectrum = common * error.mean(axis=0)
     score = np.zeros(clear.shape)
-    for block in _blocks(setup):
+
+    def compare(block: _Block) -> None:
         pattern = _without(block, np.where(block.residual != 0, spectrum / block.sigma, 0.0))
         length = np.linalg.norm(pattern, axis=1)
         along = np.einsum("pe,pe->p", pattern, block.residual)
         score[block.position] = along / np.where(length > 0, length, 1.0)
+
+    _each(setup, None, compare)
     return score, spectrum / np.abs(spectrum).max()
 
 
@@ -212,44 +217,63 @@ def _along(design: Floats, inverse: Floats, patterns: tuple[Floats, Floats], row
     return np.column_stack([(rows * inverse) @ design, *sums])
 
 
-def _blocks(setup: Setup, chosen: NDArray[np.bool_] | None = None) -> Iterator[_Block]:
+def _each(setup: Setup, chosen: NDArray[np.bool_] | None, work: Callable[[_Block], Any]) -> list[Any]:
+    """What ``work`` returns of every block with chosen pixels that are fitted."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     shape = setup.stack.shape[1:]
-    energies, m = setup.design.shape
+    energies = len(setup.energies)
     numbers = np.arange(int(np.prod(shape))).reshape(shape)
     around = np.pad(setup.coefficients, [(0, 0), *[(1, 1)] * len(shape)], mode="edge")
     error = setup.error
     if error.ndim > 1:
         error = error.broadcast_like(setup.stack).transpose(*setup.stack.dims)
     lazy = any(array.chunks is not None for array in (setup.stack, error))
-    for slab in iter_blocks(shape, _sizes(shape, max(1, _SLAB_BYTES // (8 * energies)) if lazy else numbers.size)):
-        usable = np.asarray(np.isfinite(setup.coefficients[(slice(None), *slab.core)]).all(axis=0))
-        if chosen is not None:
-            usable = usable & chosen[numbers[slab.core]]
-        if not usable.any():
-            continue
-        images = np.asarray(setup.stack.data[(slice(None), *slab.core)])
-        errors = np.asarray(error.data[(slice(None), *slab.core)] if error.ndim > 1 else error.data)
-        for part in iter_blocks(usable.shape, _sizes(usable.shape, _BLOCK_PIXELS)):
-            use = usable[part.core].ravel()
-            if not use.any():
+    results: list[Any] = []
+    # Products of few columns are too small for the threads of BLAS, which would wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        for slab in iter_blocks(shape, _sizes(shape, max(1, _SLAB_BYTES // (8 * energies)) if lazy else numbers.size)):
+            usable = np.asarray(np.isfinite(setup.coefficients[(slice(None), *slab.core)]).all(axis=0))
+            if chosen is not None:
+                usable = usable & chosen[numbers[slab.core]]
+            if not usable.any():
                 continue
-            core = tuple(
-                slice(inner.start + outer.start, inner.stop + outer.start)
-                for inner, outer in zip(part.core, slab.core, strict=True)
-            )
-            own = setup.coefficients[(slice(None), *core)].reshape(m, -1)
-            data = _rows(images, part.core, use)
-            fitted = own[:, use].T @ setup.design.T
-            if setup.noise is not None:
-                sigma, data = _poisson(fitted, data, setup.noise)
-            elif errors.ndim > 1:
-                sigma = _rows(errors, part.core, use)
-            else:
-                sigma = np.broadcast_to(errors.astype(float), data.shape)
-            change = _squared_change(around, core, own, use, setup.design)
-            seen = np.isfinite(data) & np.isfinite(sigma) & (sigma > 0)
-            data, sigma = np.where(seen, data, fitted), np.where(seen, sigma, np.inf)
-            yield _made(setup, numbers[core].ravel()[use], data, fitted, sigma, change)
+            images = np.asarray(setup.stack.data[(slice(None), *slab.core)])
+            errors = np.asarray(error.data[(slice(None), *slab.core)] if error.ndim > 1 else error.data)
+            block = partial(_block, setup, around, numbers, slab.core, images, errors, usable)
+            parts = [part.core for part in iter_blocks(usable.shape, _sizes(usable.shape, _BLOCK_PIXELS))]
+            results += [work(block(part)) for part in parts if usable[part].any()]
+    return results
+
+
+def _block(
+    setup: Setup,
+    around: Floats,
+    numbers: NDArray[np.int64],
+    slab: tuple[slice, ...],
+    images: NDArray[Any],
+    errors: NDArray[Any],
+    usable: NDArray[np.bool_],
+    part: tuple[slice, ...],
+) -> _Block:
+    """The usable pixels of a part of a slab, of which images and errors are loaded."""
+    use = usable[part].ravel()
+    core = tuple(
+        slice(inner.start + outer.start, inner.stop + outer.start) for inner, outer in zip(part, slab, strict=True)
+    )
+    own = setup.coefficients[(slice(None), *core)].reshape(len(setup.coefficients), -1)
+    data = _rows(images, part, use)
+    fitted = own[:, use].T @ setup.design.T
+    if setup.noise is not None:
+        sigma, data = _poisson(fitted, data, setup.noise)
+    elif errors.ndim > 1:
+        sigma = _rows(errors, part, use)
+    else:
+        sigma = np.broadcast_to(errors.astype(float), data.shape)
+    change = _squared_change(around, core, own, use, setup.design)
+    seen = np.isfinite(data) & np.isfinite(sigma) & (sigma > 0)
+    data, sigma = np.where(seen, data, fitted), np.where(seen, sigma, np.inf)
+    return _made(setup, numbers[core].ravel()[use], data, fitted, sigma, change)
 
 
 def _rows(images: NDArray[np.generic], core: tuple[slice, ...], use: NDArray[np.bool_]) -> Floats:
