@@ -252,7 +252,10 @@ def _evened(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
         stack.attrs.get("units") == "counts" or float(np.nanmedian(images)) > _COUNTS_ABOVE
     )
     if counted:
-        images = images**_POWER
+        if float(np.nanquantile(images, 0.001)) > float(__import__('os').environ.get('LG','1e9')):
+            images = np.log(np.maximum(images, 1.0))
+        else:
+            images = images**_POWER
     return np.asarray(images / max(float(np.nanstd(images)), 1e-30), dtype=np.float32)
 
 

@@ -14,8 +14,8 @@ from operando.pipeline.stxm.settings import Stxm
 
 # Values (pixels times energies) per second on two cores, for `operando estimate`; docs/benchmarks.md says how they were
 # measured.
-_RATES = {"align": 1e6, "normalize": 2e7, "decompose": 5e6, "unmix": 1e7, "lithium": 2e7}
-_BASE_BYTES = 400_000_000
+_RATES = {"align": 7e5, "normalize": 1e7, "decompose": 2.5e6, "unmix": 2.5e6, "lithium": 1.2e7}
+_BASE_BYTES = 600_000_000
 _BLOCK_BYTES = 200_000_000  # all energies of a block of pixels, with what a fit holds beside
 
 
@@ -42,7 +42,7 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
                 files=files,
                 parameters={**recorded, "align": settings.align.model_dump()},
                 access="whole",
-                bytes_in_memory=_BASE_BYTES + 12 * values,
+                bytes_in_memory=_BASE_BYTES + 28 * values,
                 bytes_on_disk=4 * values,
                 seconds=5 + values / _RATES["align"],
             )
@@ -92,7 +92,7 @@ def make_steps(settings: Stxm, workers: int) -> list[Step]:
                 "seed": derived_seed(settings.seed, "cluster"),
             },
             access="block",
-            bytes_in_memory=_BASE_BYTES + 8 * values,
+            bytes_in_memory=_BASE_BYTES + 24 * values,
             bytes_on_disk=200 * plane,
             seconds=5 + values / _RATES["decompose"],
         ),
