@@ -128,9 +128,9 @@ def wide(first: int, last: int) -> None:
         rms, largest, stated, bound = np.array([row[:4] for row in some]).T
         above = rms > np.maximum(0.05, 2 * bound)
         print(
-            f"{name:28s} n {len(some):3d}: median rms {np.median(rms):.4f}, 90 % {np.quantile(rms, 0.9):.3f}, worst stack "
-            f"{rms.max():.3f}, largest {largest.max():.2f}; above 0.05 px {np.sum(rms > 0.05)}, and above twice the bound "
-            f"of noise {above.sum()}, and above twice shift_sigma {np.sum(above & (rms > 2 * stated))}"
+            f"{name:26s} n {len(some):3d}: rms median {np.median(rms):.4f}, 90 % {np.quantile(rms, 0.9):.3f}, worst "
+            f"{rms.max():.3f}, largest {largest.max():.2f}; rms above 0.05 px {np.sum(rms > 0.05)}, of these above "
+            f"twice the bound of noise {above.sum()}, and above twice shift_sigma {np.sum(above & (rms > 2 * stated))}"
         )
 
     line("all", rows)

@@ -20,6 +20,7 @@ _WHERE = "align"
 _LARGEST = 512  # px along y and x that are worked on; larger images are averaged down to that
 _LEAST = 16  # px
 _COUNTS_ABOVE = 20.0
+_BRIGHT = 200.0  # counts
 _MOST_SHARE = 0.25
 _LINKED_SHARE = 0.25
 _POWER = 0.4
@@ -60,25 +61,30 @@ def align(
 
     Notes
     -----
-    1. Counts are taken to the power 0.4, densities as ``exp(-0.4 density)``: near the square root, which makes Poisson
-       noise even, and toward the logarithm, which keeps components few. Signed values stay as they are.
-    2. Each image is compared with those 1, 2, 3, 5, ..., 34 energies on by the correlation of its fine detail, of
-       either sign. The shifts :math:`s_k` solve :math:`s_j - s_i = d_{ij}` by least squares over all pairs at once,
-       reweighted so that pairs which disagree with the rest lose their weight.
+    1. Of counts the logarithm is taken where even the darkest pixels hold 200, else the power 0.4: near the square
+       root, which makes Poisson noise even, and toward the logarithm. Anything else stays as it is.
+    2. Each image is compared with those 1, 2, 3, 5, ..., 34 energies on by the correlation of its fine detail (of
+       coarser detail where that shows nothing), of either sign. The shifts :math:`s_k` solve
+       :math:`s_j - s_i = d_{ij}` by least squares over all pairs at once, reweighted so that pairs which disagree
+       with the rest lose their weight. An image without any pair is compared with what the others have in common.
     3. The images moved back are a few spectra times a few images, :math:`A_k(r) = \\sum_j c_{kj} b_j(r)`, so that the
        others predict each image with its own contrast. Shifts, spectra and images are fitted together (variable
        projection: the derivatives with the shifts are projected off what the model could do as well), with one
-       component more each time until the next is noise by the criterion of Gavish and Donoho (2014).
+       component more once the shifts have settled, until the next is noise by the criterion of Gavish and Donoho
+       (2014) or less than noise of 1 % of the contrast would be: without the latter, a stack without noise gets
+       components until they have swallowed its drift.
 
     What the model cannot tell, a shift of all images with much of one component against the others, the pairs decide
-    with a standard error of 0.05 px. ``shift_sigma`` holds the scatter of the equations between cells of 8 x 8 pixels,
-    this, and 0.01 px for what the model leaves out.
+    with a standard error of 0.05 px against a misfit of at least 0.3 % of the power. ``shift_sigma`` holds the scatter
+    of the equations between cells of 8 x 8 pixels, this, and 0.01 px for what the model leaves out; where no
+    correlation of an image stands out it is at least the largest shift allowed over the square root of 3.
 
     Memory: five float32 copies of the stack, of images averaged down to at most 512 x 512 pixels; ``aligned`` one
     chunk of energies. Measured accuracy and time are in the documentation, "Alignment over energy".
 
-    Do not trust it where the sample itself moves, turns or is damaged, where the magnification changes with
-    energy (zone plates out of focus), or where a pattern of the detector is stronger than the sample.
+    Do not trust it below 0.1 px for fewer than twelve energies or 1000 photons, nor where the sample itself moves,
+    turns or is damaged, where the magnification changes with energy (zone plates out of focus), or where a pattern of
+    the detector is stronger than the sample.
 
     References
     ----------
@@ -241,21 +247,17 @@ def _loaded(stack: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _evened(images: np.ndarray, stack: xr.DataArray) -> np.ndarray:
-    """A power of what is counted, between the square root, of which Poisson noise is the same everywhere, and the
-    logarithm, of which the components are few.
-
-    That of an optical density is exp(-power density); for a transmission this is nearly a straight line and does no
-    harm.
+    """Of counts the logarithm, of which the components are few, or a power between that and the square root, of
+    which Poisson noise is the same everywhere; anything else as it is, so that densities stay a sum of components.
     """
     # Units may be left over from before a logarithm.
     counted = float(np.nanmin(images)) >= 0 and (
         stack.attrs.get("units") == "counts" or float(np.nanmedian(images)) > _COUNTS_ABOVE
     )
     if counted:
-        if float(np.nanquantile(images, 0.001)) > float(__import__('os').environ.get('LG','1e9')):
-            images = np.log(np.maximum(images, 1.0))
-        else:
-            images = images**_POWER
+        # Where even the darkest pixels are bright, noise is small beside the contrast: the logarithm is linear in it.
+        bright = float(np.nanquantile(images, 0.001)) > _BRIGHT
+        images = np.log(np.maximum(images, 1.0)) if bright else images**_POWER
     return np.asarray(images / max(float(np.nanstd(images)), 1e-30), dtype=np.float32)
 
 
