@@ -20,6 +20,7 @@ from operando.report.spectral_maps import ambiguity_map, flag_map, map_with_unce
 from operando.report.spectral_sections import Framed, described, framed, result_sentences, share_sentence, trusted
 from operando.report.spectral_spectra import reference_spectra
 
+_BORDER_PX = 3
 _REASONS = {
     "boundary": "at a rim or a boundary, where a probe that sees two thicknesses at once measures too little",
     "thick": "too thick for what stray light and dark counts leave of strong lines",
@@ -138,6 +139,11 @@ def telling_places(unmixed: xr.Dataset, inside: xr.DataArray, count: int) -> lis
     """
     if count < 1 or not bool(inside.any()):
         return []
+    # At the border of the image stands what the scan and the alignment made of it, not what is typical.
+    inner = xr.zeros_like(inside)
+    within = {dim: slice(_BORDER_PX, inside.sizes[dim] - _BORDER_PX) for dim in ("y", "x")}
+    inner[within] = inside[within]
+    inside = inner if bool(inner.any()) else inside
     weight = unmixed["weight"].transpose("component", "y", "x").where(inside)
     total = weight.sum("component").where(inside)
     worth = total >= 0.5 * total.median()
