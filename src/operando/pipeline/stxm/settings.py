@@ -41,7 +41,7 @@ class Inputs(Settings):
         "error", description="several images at one energy: error refuses them, mean averages them"
     )
     pixel_size_um: float | None = Field(None, gt=0, description="edge of a pixel in um; null takes what the file says")
-    kind: Literal["counts", "optical density"] = Field("counts", description="what the values of the stack are")
+    kind: Literal["counts", "optical density"] = Field("counts", description="of the values: counts or optical density")
     i0: Incident | None = Field(None, description="incident counts, needed where the stack holds counts")
     mask: str | None = Field(None, description="mask image: 1 where pixels are analyzed; null: all of them")
     simulated: bool = Field(False, description="true marks everything shown as simulated")
@@ -120,7 +120,8 @@ class Unmix(Settings):
     """The fit of reference spectra."""
 
     background: Literal["none", "constant", "linear", "scattering"] = Field(
-        "none", description="fitted beside the references, of either sign"
+        "none",
+        description="beside the references, of either sign: none, constant, linear, or scattering (E^-2 and a constant)",
     )
     sum_to_one: bool = Field(False, description="weights are fractions, for normalized spectra")
     weighting: Literal["poisson", "none"] | None = Field(
