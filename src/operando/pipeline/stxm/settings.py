@@ -121,7 +121,7 @@ class Unmix(Settings):
 
     background: Literal["none", "constant", "linear", "scattering"] = Field(
         "none",
-        description="beside the references, of either sign: none, constant, linear, or scattering (E^-2 and a constant)",
+        description="beside the references, of either sign: none, constant, linear, scattering (E^-2 and a constant)",
     )
     sum_to_one: bool = Field(False, description="weights are fractions, for normalized spectra")
     weighting: Literal["poisson", "none"] | None = Field(
