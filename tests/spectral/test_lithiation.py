@@ -252,5 +252,5 @@ def test_the_mask_of_disorder_counts_pixels_not_coordinates():
     mask = xr.DataArray([[True, True, False]], dims=("y", "x"), coords={"x": [0.1 + 1e-9, 0.2, 0.3]})
     for each in (mask, mask.T, mask.values):
         assert disorder(pure, mask=each).total.item() == pytest.approx(np.log(2) / np.log(3))
-    with pytest.raises(InputError, match="mask is True where a pixel counts"):
+    with pytest.raises(InputError, match="mask must be bool and of the shape"):
         disorder(pure, mask=np.ones((1, 2), dtype=bool))

@@ -106,7 +106,7 @@ def test_errors_name_what_is_wrong():
         components(stack, method="randomized")
     with pytest.raises(AxesError, match="dims"):
         components(stack.rename(energy="t"))
-    with pytest.raises(InputError, match=r"True where a pixel counts, of the shape \(20, 30\)"):
+    with pytest.raises(InputError, match=r"mask must be bool and of the shape \(20, 30\)"):
         components(stack, mask=np.ones((20, 30)))
     with pytest.raises(InputError, match=r"1 of 40 images are NaN everywhere, the first at 502 eV"):
         components(stack.where(stack.energy != 502.0))

@@ -468,3 +468,12 @@ def test_the_real_iron_stack_gives_what_an_independent_least_squares_gives(data_
     bounded = xr.concat([references, xr.ones_like(references[:1]).assign_coords(component=["constant"])], "component")
     worse = unmix(density, bounded)
     assert explained_variance(density, worse, bounded, mask=mask) == pytest.approx(0.414, abs=0.001)
+
+
+def test_explained_variance_refuses_a_mask_of_another_shape_and_of_numbers():
+    references = xr.DataArray(np.eye(3)[:2], dims=("component", "energy"))
+    stack = xr.DataArray(np.ones((3, 4, 5)), dims=("energy", "y", "x"))
+    found = unmix(stack, references)
+    for mask in (np.ones((4, 4), bool), np.ones((4, 5))):
+        with pytest.raises(InputError, match=r"explained_variance: mask must be bool and of the shape \(4, 5\)"):
+            explained_variance(stack, found, references, mask=mask)

@@ -24,7 +24,8 @@ def command(
         ),
     ] = "cell-ct",
     scans: Annotated[
-        int | None, typer.Option(min=3, help="Scans of the series, at least 4 and 3; default 9 and 5.")
+        int | None,
+        typer.Option(min=3, help="Scans of cell-ct and pores, at least 4 and 3; default 9 and 5."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic sample and of everything random.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one per core.")] = None,

@@ -207,7 +207,10 @@ def find_reader(path: Path, *, name: str | None = None) -> Reader:
         if ending.endswith(reader.suffixes):
             reasons.append(verdict.reason)
     why = _why(path, reasons)
-    advice = "" if "xport" in why else " Check the file, or export it as TIFF, HDF5 or OME-Zarr."
+    # What is no image, or says how to go on, needs no second advice.
+    advice = (
+        "" if "xport" in why or ": open it with " in why else " Check the file, or export it as TIFF, HDF5 or OME-Zarr."
+    )
     raise FileError(f"{path}: cannot be opened as an image, because {why}.{advice}")
 
 

@@ -25,7 +25,21 @@ def number_of_components(
 ) -> int:
     """How many spectra vary independently of each other between the pixels of a stack.
 
-    Parameters and what to expect are those of :func:`scree`, whose ``number`` this is.
+    Parameters
+    ----------
+    stack : DataArray, dims (energy, [z], y, x), units "1"
+        Optical density.
+    sigma, method, center, mask
+        As in :func:`scree`, whose ``number`` this is, and whose Notes say what to expect.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        As :func:`scree`.
 
     Examples
     --------

@@ -124,6 +124,11 @@ def error_against_k(
         the quantiles of 5 and 95 %; elsewhere ``low = high = sigma``. A last choice ``all`` has every candidate.
         ``sigma`` is infinite where a choice does not determine the weights.
 
+    Raises
+    ------
+    InputError
+        As :func:`select_energies`, and where a choice or criterion is unknown.
+
     Notes
     -----
     See :func:`select_energies` for what is, and is not, in these errors.

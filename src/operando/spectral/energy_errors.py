@@ -268,6 +268,11 @@ def energy_selection_error(
         references in um-1); ``lithiation_sigma``, with ``stoichiometry``. Infinite where the choice does not
         determine the weights.
 
+    Raises
+    ------
+    InputError
+        As :func:`select_energies`.
+
     Examples
     --------
     10,000 photons over two images, one phase that absorbs an optical density of 1 in both: the optical density of each

@@ -16,6 +16,23 @@ from operando.spectral.stacks import ENERGY_ATTRS, energies_ev, one_spectrum
 def shift_energy(spectra: xr.DataArray, shift_ev: float) -> xr.DataArray:
     """Move the energies of spectra, or of a stack, by ``shift_ev``.
 
+    Parameters
+    ----------
+    spectra : DataArray with the dim ``energy``
+        Any further dims. Not copied.
+    shift_ev : float, eV
+        Added to every energy.
+
+    Returns
+    -------
+    DataArray, dims as given
+        The same values at the moved energies, in eV.
+
+    Raises
+    ------
+    InputError
+        Where the shift is not finite.
+
     Examples
     --------
     >>> line = xr.DataArray([0.0, 1.0], dims="energy", coords={"energy": [700.0, 710.0]})
@@ -24,7 +41,7 @@ def shift_energy(spectra: xr.DataArray, shift_ev: float) -> xr.DataArray:
     """
     where = "shift_energy"
     if not np.isfinite(shift_ev):
-        raise InputError(f"{where}: the shift must be a finite number of eV, got {shift_ev!r}.")
+        raise InputError(f"{where}: the shift must be a finite number of eV, got {shift_ev!r}. Give it as -0.3, say.")
     moved = energies_ev(spectra, where=where, name="the array") + float(shift_ev)
     return spectra.assign_coords(energy=("energy", moved, ENERGY_ATTRS))
 

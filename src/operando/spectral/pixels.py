@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from operando.core.blocks import iter_blocks
-from operando.core.errors import AxesError, InputError
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev, real
+from operando.core.errors import InputError
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, energies_ev, image_mask, real
 
 BLOCK_BYTES = 1 << 26
 """Size of a block of pixels in float64; what a pass over a stack larger than memory holds."""
@@ -34,21 +34,8 @@ def as_spectra(stack: Any, *, where: str) -> xr.DataArray:
 
 def as_mask(mask: Any, stack: xr.DataArray, *, where: str) -> np.ndarray:
     """Return the pixels to use as a flat bool array in the order of ``stack``; all of them where ``mask`` is None."""
-    space = stack.dims[1:]
-    shape = stack.shape[1:]
-    if mask is None:
-        return np.ones(int(np.prod(shape)), dtype=bool)
-    if isinstance(mask, xr.DataArray):
-        if set(mask.dims) != set(space):
-            raise AxesError(f"{where}: mask has the dims of an image {space}, got {tuple(mask.dims)}. Select first.")
-        mask = mask.transpose(*space)
-    values = np.asarray(mask)
-    if values.shape != shape or values.dtype != np.bool_:
-        raise InputError(
-            f"{where}: mask is True where a pixel counts, of the shape {shape}, got {values.dtype} of {values.shape}. "
-            "Compare it first, for example labels == 1."
-        )
-    return values.ravel()
+    chosen = image_mask(mask, stack, where=where)
+    return np.ones(int(np.prod(stack.shape[1:])), dtype=bool) if chosen is None else np.asarray(chosen.values).ravel()
 
 
 def pixel_blocks(

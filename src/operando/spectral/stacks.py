@@ -169,3 +169,22 @@ def same_energies(array: xr.DataArray, energies: np.ndarray, *, where: str, name
             f"{own[picked[worst]]:g} eV. {remedy}"
         )
     return array.isel(energy=picked)
+
+
+def image_mask(mask: Any, stack: xr.DataArray, *, where: str) -> xr.DataArray | None:
+    """Bring a mask of pixels to the dims and order of the images of ``stack``; None stays None.
+
+    Raises
+    ------
+    AxesError, InputError
+        Where it has other dims or another shape than an image, or is not bool.
+    """
+    if mask is None:
+        return None
+    array = as_stack(mask, where=where, name="mask", energy=False)
+    if array.shape != stack.shape[1:] or array.dtype != np.bool_:
+        raise InputError(
+            f"{where}: mask must be bool and of the shape {stack.shape[1:]} of an image, got {array.dtype} and "
+            f"{array.shape}. Compare labels first, for example labels == 1."
+        )
+    return array

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from operando.core.errors import InputError
 from operando.core.provenance import record
 from operando.spectral.intervals import checked_level
 from operando.spectral.match import with_energies
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack, real
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, image_mask, real
 from operando.spectral.streaming import by_pixels
 from operando.spectral.unmix_blocks import Fit, solve_block
 from operando.spectral.unmix_noise import PoissonNoise, checked_sigma
@@ -169,20 +168,8 @@ def unmix(
     layout = fit.layout
     rows = max(part.stop for part in layout.values())
     per_pixel = given if isinstance(given, xr.DataArray) else None
-    block = by_pixels(partial(solve_block, fit), stack, per_pixel, _mask(mask, stack), rows)
+    block = by_pixels(partial(solve_block, fit), stack, per_pixel, image_mask(mask, stack, where="unmix"), rows)
     return _dataset(fit, stack, block, layout, sigma)
-
-
-def _mask(mask: Any, stack: xr.DataArray) -> xr.DataArray | None:
-    if mask is None:
-        return None
-    array = as_stack(mask, where="unmix", name="mask", energy=False)
-    if array.shape != stack.shape[1:] or array.dtype != np.bool_:
-        raise InputError(
-            f"unmix: mask must be bool and of the shape {stack.shape[1:]} of an image, got {array.dtype} and "
-            f"{array.shape}. Compare labels first, for example labels == 1."
-        )
-    return array
 
 
 def _warn_of_dependent(problem: Problem) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from operando.core.errors import InputError
 from operando.spectral.match import References, match_energies
-from operando.spectral.stacks import ENERGY_ATTRS, as_stack, same_energies
+from operando.spectral.stacks import ENERGY_ATTRS, as_stack, image_mask, same_energies
 from operando.spectral.unmix_problem import TERMS, term_values
 
 
@@ -130,6 +130,11 @@ def explained_variance(optical_density: Any, unmixed: xr.Dataset, references: Re
         At most 1; negative where the fit is worse than one number for the whole stack. NaN where the stack does not
         vary, as that of a single number.
 
+    Raises
+    ------
+    InputError
+        As :func:`residuals`, and where the mask is not bool or has another shape.
+
     Notes
     -----
     .. math:: R^2 = 1 - \\frac{\\sum (d - \\hat d)^2}{\\sum (d - \\bar d)^2}
@@ -149,12 +154,15 @@ def explained_variance(optical_density: Any, unmixed: xr.Dataset, references: Re
     >>> round(explained_variance(stack, unmix(stack, references), references), 12)
     0.0
     """
+    where = "explained_variance"
     rest: Any = residuals(optical_density, unmixed, references).data ** 2
-    values: Any = _as_fitted(optical_density, unmixed, "explained_variance").data
+    stack = _as_fitted(optical_density, unmixed, where)
+    values: Any = stack.data
     finite = np.isfinite(values)
     use = finite & np.isfinite(rest)
-    if mask is not None:
-        use = use & as_stack(mask, where="explained_variance", name="mask", energy=False).data.astype(bool)
+    chosen = image_mask(mask, stack, where=where)
+    if chosen is not None:
+        use = use & chosen.data
     # Sums about a number near the mean, so that one pass gives the variance without a loss of digits.
     near = float(np.where(finite, values, 0.0).sum()) / max(int(finite.sum()), 1)
     shifted = np.where(use, values - near, 0.0)

@@ -11,10 +11,10 @@ import xarray as xr
 
 from operando import report
 from operando.core.provenance import versions
-from operando.core.quantities import interval
 from operando.pipeline.cell_ct import sections, trust, where
 from operando.pipeline.cell_ct.settings import CellCT
 from operando.pipeline.cell_ct.shown import Shown, gather
+from operando.pipeline.layout import laid_out, ledger_section
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
 
@@ -48,13 +48,9 @@ def make_report(task: Task) -> None:
             lambda: sections.how_it_moved(shown),
             lambda: trust.how_far_to_trust_it(shown),
             lambda: sections.how_it_was_done(shown),
-            lambda: _table(shown.ledger),
+            lambda: ledger_section(shown.ledger),
         ]
-        laid: list[report.Section] = []
-        for number, build in enumerate(builders):
-            section = build()
-            laid += [] if section is None else [section]
-            task.progress(number + 1, len(builders) + 1)
+        laid = laid_out(task, builders)
         with task.writing("report.html") as path:
             report.write_page(
                 path,
@@ -85,12 +81,6 @@ def _facts(image: xr.DataArray, labels: xr.DataArray, current: pd.DataFrame, sco
     if scores and trust.own(scores)["macro"] is not None:
         facts["Macro IoU"] = f"{trust.own(scores)['macro']:.3f}"
     return facts
-
-
-def _table(ledger: pd.DataFrame) -> report.Section:
-    table = interval(ledger)
-    caption = "The whole ledger; low and high bound the 95 % interval."
-    return report.Section("The table", "", [report.TableItem(table, caption, name="ledger", collapsed=True)])
 
 
 def _flags(ledger: pd.DataFrame, scores: dict[str, Any], settings: CellCT) -> Iterator[str]:

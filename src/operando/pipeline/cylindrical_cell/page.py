@@ -10,8 +10,8 @@ import xarray as xr
 from operando import io, report
 from operando.core.axes import spacing
 from operando.core.provenance import versions
-from operando.core.quantities import interval
 from operando.pipeline.cylindrical_cell.settings import PHASES, CylindricalCell
+from operando.pipeline.layout import ledger_section
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
 
@@ -40,12 +40,7 @@ def make_report(task: Task) -> None:
         task.progress(1, 3)
         sections.append(_learned(book, task, settings, scores))
         task.progress(2, 3)
-        caption = "The whole ledger; low and high bound the 95 % interval."
-        sections.append(
-            report.Section(
-                "The table", "", [report.TableItem(interval(ledger), caption, name="ledger", collapsed=True)]
-            )
-        )
+        sections.append(ledger_section(ledger))
         with task.writing("report.html") as path:
             report.write_page(
                 path,

@@ -9,7 +9,7 @@ import numpy as np
 from operando import report
 from operando.core.axes import SPACE
 from operando.core.provenance import versions
-from operando.core.quantities import interval
+from operando.pipeline.layout import laid_out, ledger_section, workflow_section
 from operando.pipeline.pores import beneath, lithium
 from operando.pipeline.pores.settings import Pores
 from operando.pipeline.pores.shown import Shown, gather
@@ -31,21 +31,17 @@ def make_report(task: Task) -> None:
     """Lay out figures, tables and methods."""
     with task.writing("figures") as folder:
         shown = gather(task, FigureFolder(folder))
-        builders: list[Callable[[Shown], report.Section | None]] = [
-            lithium.the_cell,
-            lithium.the_pores,
-            lithium.the_current,
-            beneath.the_ceramic,
-            beneath.the_explanation,
-            lithium.how_far_to_trust_it,
-            _workflow,
-            _table,
+        builders: list[Callable[[], report.Section | None]] = [
+            lambda: lithium.the_cell(shown),
+            lambda: lithium.the_pores(shown),
+            lambda: lithium.the_current(shown),
+            lambda: beneath.the_ceramic(shown),
+            lambda: beneath.the_explanation(shown),
+            lambda: lithium.how_far_to_trust_it(shown),
+            lambda: workflow_section(task, shown.book),
+            lambda: ledger_section(shown.ledger),
         ]
-        laid: list[report.Section] = []
-        for number, build in enumerate(builders):
-            section = build(shown)
-            laid += [] if section is None else [section]
-            task.progress(number + 1, len(builders) + 1)
+        laid = laid_out(task, builders)
         with task.writing("report.html") as path:
             report.write_page(
                 path,
@@ -60,18 +56,6 @@ def make_report(task: Task) -> None:
                 provenance=versions(),
                 simulated=shown.simulated,
             )
-
-
-def _workflow(shown: Shown) -> report.Section:
-    figure = report.workflow(shown.task.parameters["workflow"])
-    item = shown.book.figure("workflow", figure, "The steps of this run and what each wrote.")
-    return report.Section("How it was done", "", [item])
-
-
-def _table(shown: Shown) -> report.Section:
-    caption = "Every measured number; low and high bound the 95 % interval."
-    item = report.TableItem(interval(shown.ledger), caption, name="ledger", collapsed=True)
-    return report.Section("The table", "", [item])
 
 
 def _facts(shown: Shown) -> dict[str, str]:

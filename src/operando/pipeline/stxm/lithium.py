@@ -20,6 +20,9 @@ from operando.pipeline.stxm.settings import Lithiation, Particles, ReferenceSpec
 CLEAR = "field without rims and thick parts"
 """The pixels of the sample whose spectra Beer and Lambert's law describes."""
 
+AMBIGUOUS = 0.5
+"""Share of the thickness that may lie elsewhere, from which a pixel counts as ambiguous."""
+
 _FLAGS = ("boundary", "thick", "missing_reference")
 
 
@@ -137,13 +140,13 @@ def _weight_rows(found: xr.Dataset, sample: xr.DataArray) -> list[dict[str, Any]
                 **common,
                 "quantity": "mean weight without bound",
                 "value": float(one["unconstrained"].where(known).mean()),
-                "method": "ordinary least squares: its mean has no bias from the bound at zero",
+                "method": "the same fit without the bound at zero, which would bias a mean",
             }
         )
     for flag in _FLAGS:
         if flag in found:
             share = float((found[flag] & sample).sum()) / held
             rows.append({"component": "field", "quantity": f"flagged, {flag}", "value": share, "unit": "1", "n": held})
-    ambiguous = float((found["ambiguity"].where(sample) > 0.5).sum()) / held
+    ambiguous = float((found["ambiguity"].where(sample) > AMBIGUOUS).sum()) / held
     rows.append({"component": "field", "quantity": "ambiguous", "value": ambiguous, "unit": "1", "n": held})
     return rows

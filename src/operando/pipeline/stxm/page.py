@@ -12,11 +12,12 @@ from operando import report
 from operando.core.axes import spacing
 from operando.core.provenance import versions
 from operando.core.quantities import interval
+from operando.pipeline.layout import laid_out, ledger_section, workflow_section
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder
 from operando.pipeline.stxm.fitting import fitted_density, jackknife_blocks
-from operando.pipeline.stxm.lithium import CLEAR
-from operando.pipeline.stxm.shown import AMBIGUOUS, Shown, gather
+from operando.pipeline.stxm.lithium import AMBIGUOUS, CLEAR
+from operando.pipeline.stxm.shown import Shown, gather
 
 _CITATIONS = (
     "Santos, D. A. et al. Multivariate hyperspectral data analytics across length scales to probe compositional, "
@@ -38,23 +39,19 @@ def make_report(task: Task) -> None:
     """Lay out figures, tables and methods."""
     with task.writing("figures") as folder:
         shown = gather(task, FigureFolder(folder))
-        builders: list[Callable[[Shown], report.Section | None]] = [
-            _found,
-            _lithium,
-            _fit,
-            _doubt,
-            _energies,
-            _structure,
-            _references,
-            _recorded,
-            _workflow,
-            _table,
+        builders: list[Callable[[], report.Section | None]] = [
+            lambda: _found(shown),
+            lambda: _lithium(shown),
+            lambda: _fit(shown),
+            lambda: _doubt(shown),
+            lambda: _energies(shown),
+            lambda: _structure(shown),
+            lambda: _references(shown),
+            lambda: _recorded(shown),
+            lambda: workflow_section(task, shown.book),
+            lambda: ledger_section(shown.ledger),
         ]
-        laid: list[report.Section] = []
-        for number, build in enumerate(builders):
-            section = build(shown)
-            laid += [] if section is None else [section]
-            task.progress(number + 1, len(builders) + 1)
+        laid = laid_out(task, builders)
         with task.writing("report.html") as path:
             report.write_page(
                 path,
@@ -198,18 +195,6 @@ def _recorded(shown: Shown) -> report.Section:
         simulated=shown.settings.inputs.simulated,
         figure=shown.book.figure,
     )
-
-
-def _workflow(shown: Shown) -> report.Section:
-    figure = report.workflow(shown.task.parameters["workflow"])
-    item = shown.book.figure("workflow", figure, "The steps of this run and what each wrote.")
-    return report.Section("How it was done", "", [item])
-
-
-def _table(shown: Shown) -> report.Section:
-    caption = "Every measured number; low and high bound the 95 % interval."
-    item = report.TableItem(interval(shown.ledger), caption, name="ledger", collapsed=True)
-    return report.Section("The table", "", [item])
 
 
 def _facts(shown: Shown) -> dict[str, str]:

@@ -12,10 +12,8 @@ from operando import spectral
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
 from operando.pipeline.stxm.inputs import open_references, open_truth, stoichiometry
+from operando.pipeline.stxm.lithium import AMBIGUOUS
 from operando.pipeline.stxm.settings import Stxm
-
-AMBIGUOUS = 0.5
-"""Share of the thickness that may lie elsewhere, from which a pixel counts as ambiguous."""
 
 
 @dataclass(frozen=True)
