@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _SUBPACKAGES = (
     "cli",
     "core",
+    "dendrites",
     "electrochemistry",
     "io",
     "learn",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from operando import (
         cli,
         core,
+        dendrites,
         electrochemistry,
         io,
         learn,
@@ -75,6 +77,7 @@ __all__ = [
     "calibrate",
     "cli",
     "core",
+    "dendrites",
     "electrochemistry",
     "io",
     "labeled_image",

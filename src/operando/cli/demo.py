@@ -10,17 +10,20 @@ import typer
 from operando.cli.console import say
 from operando.core.errors import nearest
 
+_SCANNED = ("cell-ct", "pores")
+
 
 def command(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Where to write the sample and the run; default demo, demo-pores or demo-stxm."),
+        typer.Argument(help="Where to write the sample and the run; default demo, or demo-RECIPE."),
     ] = None,
     recipe: Annotated[
         str,
         typer.Option(
             help="cell-ct: Li | polymer | Li and its lithium ledger; pores: Li | ceramic | Li, pores, current; "
-            "stxm: V2O5 particles over photon energy, phases and lithiation."
+            "stxm: V2O5 particles over photon energy, phases and lithiation; growth-rate: Raman images of a growing "
+            "electrode, what drives it."
         ),
     ] = "cell-ct",
     scans: Annotated[
@@ -31,15 +34,15 @@ def command(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Simulate a lithium cell under CT, or particles under soft X-rays, and go from images to ledger and report."""
+    """Simulate a lithium cell under CT, X-rays or a microscope, and go from images to ledger and report."""
     from operando.cli.run import finish
     from operando.pipeline import DEMOS, load
 
     if recipe not in DEMOS:
         raise typer.BadParameter(f"there is no demo of {recipe!r}. {nearest(recipe, DEMOS)}", param_hint="--recipe")
     where = folder or Path("demo" if recipe == "cell-ct" else f"demo-{recipe}")
-    if scans is not None and recipe == "stxm":
-        raise typer.BadParameter("the demo of stxm is one stack; leave --scans out", param_hint="--scans")
+    if scans is not None and recipe not in _SCANNED:
+        raise typer.BadParameter(f"the demo of {recipe} has no scans; leave --scans out", param_hint="--scans")
     asked = {} if scans is None else {"scans": scans}
     written = DEMOS[recipe](where, seed=seed, say=say, **asked)
     finish(written, loaded=load(written), workers=workers, as_json=as_json)

@@ -13,7 +13,10 @@ from operando.core.errors import nearest
 
 def command(
     recipe: Annotated[
-        str, typer.Argument(help="Name of the recipe: cell-ct, pores, stxm, cylindrical-cell or sparse-labels.")
+        str,
+        typer.Argument(
+            help="Its name: cell-ct, pores, stxm, growth-rate, salt-profiles, cylindrical-cell or sparse-labels."
+        ),
     ],
     path: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,

@@ -10,6 +10,7 @@ from operando.io.annotation_log import AnnotationLog, Mark, append_marks, create
 from operando.io.annotation_replay import replay
 from operando.io.annotations import CONVENTIONS, open_annotations, read_annotations
 from operando.io.image import describe, open_image, save_image
+from operando.io.profiles import numbered_files, open_profiles
 from operando.io.projections import open_projections
 from operando.io.reader import Dataset, Reader, StoredImage, Verdict, readers
 from operando.io.spectra import open_spectra
@@ -27,8 +28,10 @@ __all__ = [
     "append_marks",
     "create_log",
     "describe",
+    "numbered_files",
     "open_annotations",
     "open_image",
+    "open_profiles",
     "open_projections",
     "open_spectra",
     "open_stack",

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from operando.pipeline import cell_ct, cylindrical_cell, demo, pores, sparse_labels, stxm
+from operando.pipeline import cell_ct, cylindrical_cell, demo, growth_rate, pores, sparse_labels, stxm
+from operando.pipeline.growth_rate import demo as growth_demo
 from operando.pipeline.planning import Plan, PlannedStep, plan
 from operando.pipeline.pores import demo as pores_demo
 from operando.pipeline.recipe import LoadedRecipe, Recipe, load
@@ -13,12 +14,20 @@ from operando.pipeline.stxm import demo as stxm_demo
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (cell_ct.RECIPE, pores.RECIPE, stxm.RECIPE, cylindrical_cell.RECIPE, sparse_labels.RECIPE)
+    for recipe in (
+        cell_ct.RECIPE,
+        pores.RECIPE,
+        stxm.RECIPE,
+        growth_rate.RECIPE,
+        cylindrical_cell.RECIPE,
+        sparse_labels.RECIPE,
+    )
 }
 DEMOS: dict[str, Callable[..., Path]] = {
     "cell-ct": demo.write_demo,
     "pores": pores_demo.write_demo,
     "stxm": stxm_demo.write_demo,
+    "growth-rate": growth_demo.write_demo,
 }
 """Recipes with a synthetic cell of their own: what writes it and the recipe file."""
 

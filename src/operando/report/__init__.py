@@ -11,6 +11,22 @@ from operando.report.cycling import voltage_envelope
 from operando.report.electrolyte import electrolyte_depth, electrolyte_porosity
 from operando.report.flattened import electrode_edges, traveling_map
 from operando.report.flux import flux_field
+from operando.report.growth_forecast import forecast_along, forecast_scatter
+from operando.report.growth_interface import interface_frames, interface_overview
+from operando.report.growth_methods import sensitivity_methods
+from operando.report.growth_next import next_growth
+from operando.report.growth_rates import growth_over_time
+from operando.report.growth_sections import section_forecast, section_growth, section_interface
+from operando.report.growth_sensitivity import sensitivity_distributions, sensitivity_over_runs
+from operando.report.growth_study import overfitting_plot, study_maps
+from operando.report.growth_training import growth_training
+from operando.report.growth_trust import trust_plot
+from operando.report.growth_trust_sections import (
+    section_sensitivity,
+    section_study,
+    section_training,
+    section_trust,
+)
 from operando.report.hot_spot_sections import hot_spot_sections
 from operando.report.label_panels import label_panels
 from operando.report.layers import layer_map, layer_profiles, layer_section, training_and_test, unrolled_layers
@@ -36,6 +52,8 @@ from operando.report.porous_sections import pore_sections
 from operando.report.regression import effect_sizes
 from operando.report.render import render_volume
 from operando.report.renders import cycle_states, render_panel, render_scans, render_series
+from operando.report.salt_profiles import salt_changes, salt_map
+from operando.report.salt_series import salt_at_electrodes, salt_balance, salt_gradients, sand_times
 from operando.report.sections import cross_section, cross_sections
 from operando.report.series import component_volumes, quantity_lines, thickness
 from operando.report.spectral_beam import drift_plot, i0_plot
@@ -95,10 +113,16 @@ __all__ = [
     "false_color",
     "flag_map",
     "flux_field",
+    "forecast_along",
+    "forecast_scatter",
+    "growth_over_time",
+    "growth_training",
     "hot_spot_sections",
     "i0_plot",
     "image_and_charge",
     "image_over_charge",
+    "interface_frames",
+    "interface_overview",
     "label_panels",
     "layer_map",
     "layer_profiles",
@@ -112,6 +136,8 @@ __all__ = [
     "motion_series",
     "movie",
     "movie_frames",
+    "next_growth",
+    "overfitting_plot",
     "page",
     "particle_map",
     "phase_boundary",
@@ -133,24 +159,42 @@ __all__ = [
     "render_series",
     "render_volume",
     "rgb_array",
+    "salt_at_electrodes",
+    "salt_balance",
+    "salt_changes",
+    "salt_gradients",
+    "salt_map",
+    "sand_times",
     "scree_plot",
     "section_doubt",
     "section_energies",
     "section_fit",
+    "section_forecast",
+    "section_growth",
+    "section_interface",
     "section_lithium",
     "section_overview",
     "section_recording",
     "section_references",
+    "section_sensitivity",
     "section_structure",
+    "section_study",
+    "section_training",
+    "section_trust",
+    "sensitivity_distributions",
+    "sensitivity_methods",
+    "sensitivity_over_runs",
     "spectra_with_fit",
     "spectral_overview",
     "spectrum_with_fit",
     "spot_persistence",
+    "study_maps",
     "thickness",
     "tortuosity_maps",
     "training_and_test",
     "training_history",
     "traveling_map",
+    "trust_plot",
     "unoccupied",
     "unrolled_layers",
     "vector_bytes",

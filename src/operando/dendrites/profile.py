@@ -1,0 +1,215 @@
+"""The center of a clipped line between two backgrounds, fitted to the pixels that are not clipped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SCALE = 255.0
+_STEPS = 12
+# Of the logarithm of the line's brightness along it.
+_AMPLITUDE_SPREAD = 0.5
+# Rows of a run that are looked at from each of its ends: what lies further inside is clipped.
+_INSIDE = 2
+# The step from electrolyte to metal lies under the clip. It is somewhere between sharp and as wide as the line: in the
+# model it is narrower than the line by this factor, and the two extremes go into the sigma.
+_SHARPER = 1.5
+
+
+def noise_model(
+    gray: np.ndarray, start: np.ndarray, stop: np.ndarray, seen: np.ndarray, margin: int
+) -> tuple[float, float]:
+    """Variance of the gray values as ``a + b * gray``, from second differences along x on both sides of the line.
+
+    Notes
+    -----
+    The median absolute second difference (over sqrt(6) for white noise) does not see specks, lateral gradients, or
+    the line. Two levels, electrolyte and metal, give the two numbers; ``b`` is the shot noise and not negative.
+    Rounding to whole gray values is in ``a``.
+    """
+    rows = np.arange(gray.shape[0])[:, None]
+    first, last = np.where(seen, start, start[seen].min()), np.where(seen, stop, stop[seen].max())
+    levels, variances = [], []
+    for side in (rows < first - margin, rows >= last + margin):
+        three = side[:, :-2] & side[:, 1:-1] & side[:, 2:]
+        second = (gray[:, :-2] - 2 * gray[:, 1:-1] + gray[:, 2:])[three]
+        if np.isfinite(second).sum() >= 50:
+            variances.append(noise_variance(second))
+            levels.append(float(np.nanmean(gray[:, 1:-1][three])))
+    if not levels:
+        return 1.0, 0.0
+    if len(levels) == 1 or abs(levels[0] - levels[1]) < 10:
+        return max(float(np.mean(variances)), 1 / 12), 0.0
+    b = max(0.0, (variances[0] - variances[1]) / (levels[0] - levels[1]))
+    return max(min(v - b * g for v, g in zip(variances, levels, strict=True)), 1 / 12), b
+
+
+def noise_variance(second: np.ndarray) -> float:
+    """Variance of white noise, from second differences of it, robust to a few that are no noise; NaN without any.
+
+    Examples
+    --------
+    >>> round(noise_variance(np.array([1.0, -1.0] * 30)) * 6, 6)
+    1.0
+    """
+    second = second[np.isfinite(second)]
+    if second.size == 0:
+        return float("nan")
+    # Few gray values make the median coarse: it only tells what to leave out.
+    kept = second[np.abs(second) <= 4 * max(1.4826 * float(np.median(np.abs(second))), 1.0)]
+    return float(np.mean(kept**2)) / 6
+
+
+def fit_centers(
+    gray: np.ndarray, bright: np.ndarray, start: np.ndarray, stop: np.ndarray, seen: np.ndarray, saturation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row of the center of a bright run in each column, and its sigma, in px.
+
+    Notes
+    -----
+    Model: ``b(y) + A exp(-(y - y0)^2 / 2 w^2)``, ``b`` the gray value of the electrolyte before and of the metal
+    behind the center. Clipped pixels count only where the model stays below the clip. All columns at once, by
+    Gauss-Newton with damping; the amplitude is drawn to the median of the frame, which is what a line with one
+    visible flank has to go by.
+    """
+    # On one scale, what is assumed about gray values holds for 16 bit too.
+    gray, saturation = gray * (_SCALE / saturation), _SCALE
+    columns = np.flatnonzero(seen)
+    begin, end = start[columns], stop[columns]
+    length = np.median(end - begin)
+    reach = int(np.clip(np.ceil(0.6 * length) + 3, 6, 20))
+    a, b = noise_model(gray, start, stop, seen, reach)
+    index, used = _window(bright, columns, begin, end, reach)
+    values = gray[index, columns[:, None]]
+    used &= np.isfinite(values)
+    values = np.where(used, values, 0.0)
+    clipped = used & (values >= saturation)
+    y = index - ((begin + end - 1) / 2)[:, None]
+
+    variance = a + b * np.clip(values, 0, None)
+    weight = np.where(used, 1 / variance, 0.0)
+    free = used & ~clipped
+    side = index < begin[:, None]
+    electrolyte, metal = _background(values, free & side), _background(values, free & ~side & (index >= end[:, None]))
+    width = (end - begin) / 3.2
+    parameters = np.stack(
+        [np.zeros(columns.size), np.full(columns.size, np.log(3 * saturation)), np.log(width), electrolyte, metal],
+        axis=1,
+    )
+    prior = parameters.copy()
+    precision = np.array([1e-4, 1.0, 1.0, 1e-3, 1e-3])
+    parameters, *_ = _gauss_newton(y, values, weight, clipped, saturation, parameters, prior, precision)
+    prior[:, 1] = np.median(parameters[:, 1])
+    precision[1] = 1 / _AMPLITUDE_SPREAD**2
+    parameters, hessian, squares, weighted = _gauss_newton(
+        y, values, weight, clipped, saturation, parameters, prior, precision
+    )
+    covariance = np.linalg.inv(hessian)
+    freedom = np.maximum(free.sum(axis=1) - 4.0, 1.0)
+    misfit = max(1.0, float(np.median(squares / freedom)))
+    half = (end - begin) / 2
+    step = (covariance @ (np.swapaxes(weighted, 1, 2) @ _sharp_against_wide(y, parameters)[..., None]))[:, 0, 0]
+    sigma = np.sqrt(covariance[:, 0, 0] * np.maximum(misfit, squares / freedom) + step**2 / 4)
+    # With one flank outside the field, width and center can hardly be told apart.
+    cut = (begin == 0) | (end == gray.shape[0])
+    sigma = np.where(cut, np.hypot(sigma, np.exp(parameters[:, 2]) / 2), sigma)
+    lost = ~(np.abs(parameters[:, 0]) <= half) | ~np.isfinite(sigma) | (sigma > half)
+    row, spread = np.full((2, seen.size), np.nan)
+    row[columns] = (begin + end - 1) / 2 + np.where(lost, 0.0, parameters[:, 0])
+    spread[columns] = np.where(lost, np.maximum(half / np.sqrt(3), 0.3), sigma)
+    return row, spread
+
+
+def _window(
+    bright: np.ndarray, columns: np.ndarray, begin: np.ndarray, end: np.ndarray, reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows around both edges of each run, and which of them are this run's own."""
+    rows = bright.shape[0]
+    before = begin[:, None] + np.arange(_INSIDE - 1, -reach - 1, -1)
+    after = end[:, None] + np.arange(-_INSIDE, reach)
+    parts, kept = [], []
+    for part, outside in ((before, before < begin[:, None]), (after, after >= end[:, None])):
+        inside = (part >= 0) & (part < rows)
+        clear = inside & ~(outside & bright[np.clip(part, 0, rows - 1), columns[:, None]])
+        # Nothing beyond the first bright pixel outside is this line's flank.
+        kept.append(np.logical_and.accumulate(clear | ~outside, axis=1) & inside)
+        parts.append(np.clip(part, 0, rows - 1))
+    kept[0] &= before < end[:, None]
+    kept[1] &= after >= (begin + _INSIDE)[:, None]
+    return np.concatenate(parts, axis=1), np.concatenate(kept, axis=1)
+
+
+def _background(values: np.ndarray, here: np.ndarray) -> np.ndarray:
+    lowest = np.where(here, values, np.inf).min(axis=1)
+    return np.where(np.isfinite(lowest), lowest, 0.0)
+
+
+def _model(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and derivatives, shapes (columns, pixels) and (columns, pixels, 5)."""
+    from scipy.special import ndtr
+
+    center, amplitude, width, electrolyte, metal = (p[:, i, None] for i in range(5))
+    w = np.exp(width)
+    u = (y - center) / w
+    bell = np.exp(-0.5 * u**2)
+    ridge = np.exp(amplitude) * bell
+    beyond = ndtr(_SHARPER * u)
+    step = (metal - electrolyte) * _SHARPER * np.exp(-0.5 * (_SHARPER * u) ** 2) / np.sqrt(2 * np.pi)
+    value = ridge + electrolyte + (metal - electrolyte) * beyond
+    derivatives = np.stack([(ridge * u - step) / w, ridge, ridge * u**2 - step * u, 1 - beyond, beyond], axis=2)
+    return value, derivatives
+
+
+def _sharp_against_wide(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """How much the gray values would differ if the step under the line were as wide as the line, or sharp."""
+    from scipy.special import ndtr
+
+    u = (y - p[:, :1]) / np.exp(p[:, 2:3])
+    return np.asarray((p[:, 4:] - p[:, 3:4]) * (ndtr(u) - (u > 0)))
+
+
+def _gauss_newton(
+    y: np.ndarray,
+    values: np.ndarray,
+    weight: np.ndarray,
+    clipped: np.ndarray,
+    saturation: float,
+    start: np.ndarray,
+    prior: np.ndarray,
+    precision: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Minimize the weighted squares plus the prior; each column damps by itself."""
+
+    def cost(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        model, derivatives = _model(y, p)
+        residual = values - model
+        active = weight * ~(clipped & (residual <= 0))
+        squares = (active * residual**2).sum(axis=1)
+        return (
+            squares + (precision * (p - prior) ** 2).sum(axis=1),
+            squares,
+            active,
+            np.concatenate([derivatives, residual[..., None]], axis=2),
+        )
+
+    p = start
+    damping = np.full(len(p), 1e-2)
+    total, squares, active, tape = cost(p)
+    eye = np.eye(p.shape[1])
+    for _ in range(_STEPS):
+        jacobian, residual = tape[..., :-1], tape[..., -1]
+        weighted = jacobian * active[..., None]
+        hessian = np.swapaxes(weighted, 1, 2) @ jacobian + np.diag(precision)
+        slope = (np.swapaxes(weighted, 1, 2) @ residual[..., None])[..., 0] - precision * (p - prior)
+        scale = np.diagonal(hessian, axis1=1, axis2=2)[:, :, None] * eye
+        change = np.linalg.solve(hessian + damping[:, None, None] * scale, slope[..., None])[..., 0]
+        change[:, 1:3] = np.clip(change[:, 1:3], -1, 1)
+        tried = p + change
+        new_total, new_squares, new_active, new_tape = cost(tried)
+        better = new_total <= total
+        p = np.where(better[:, None], tried, p)
+        total, squares = np.where(better, new_total, total), np.where(better, new_squares, squares)
+        active, tape = np.where(better[:, None], new_active, active), np.where(better[:, None, None], new_tape, tape)
+        damping = np.where(better, damping * 0.2, damping * 10)
+    jacobian = tape[..., :-1]
+    weighted = jacobian * active[..., None]
+    return p, np.swapaxes(weighted, 1, 2) @ jacobian + np.diag(precision), squares, weighted

@@ -1,0 +1,384 @@
+"""Salt between two lithium electrodes from profiles of a nuclear magnetic resonance signal, and where it went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from operando.core.axes import axis_spacing, require_dims
+from operando.core.errors import InputError
+from operando.core.provenance import record
+
+ENDS = ("low", "high")
+"""The two electrodes, by the end of the y axis at which they lie."""
+
+
+def salt_concentration(signal: xr.DataArray, *, concentration: float, use_first: int = 3) -> xr.Dataset:
+    r"""Turn profiles of the signal of the anion into salt concentration, and find the electrodes at their edges.
+
+    Parameters
+    ----------
+    signal : DataArray, dims (t, y)
+        As ``io.open_profiles`` returns it: signal along the normal of the electrodes, nothing where there is metal.
+    concentration : float, mol L-1
+        Of the salt before the current, everywhere the same.
+    use_first : int
+        So many first profiles together are the state before the current (sensitivity of the coil, shape of the edges).
+
+    Returns
+    -------
+    Dataset
+        ``concentration`` and ``concentration_sigma`` (t, y) in mol L-1, NaN outside the electrodes; ``position``,
+        ``position_sigma`` and ``blur`` (end) in the units of y: the middle of each electrode's edge and
+        the standard deviation of the error function that it is; ``signal`` (t, y), with the background
+        off and in units of the full signal; ``reference`` (y), that of the first profiles. ``attrs``: ``noise`` (of a
+        point of ``signal``), ``correlated_points`` (so many neighbors err together), ``initial``, ``use_first``.
+
+    Raises
+    ------
+    AxesError, InputError
+        Where dims do not fit, no electrolyte stands out of the background, or there are too few profiles.
+
+    Notes
+    -----
+    .. math:: c(y, t) = c_0\, \frac{S(y, t) - b(y)}{\langle S(y, t) - b(y) \rangle_{\mathrm{first}}}
+
+    The background b is the line through the mean signal beside the electrolyte (0.2 to 0.7 of its thickness away).
+    Noise is measured from differences of successive profiles. Within about twice ``blur`` of an electrode the ratio is
+    an average over that length: a diffusion layer thinner than that shows less than its depletion at the surface (see
+    :func:`fit_salt_transport`). The first profiles are taken as even salt: current that flowed while they were recorded
+    is missing from everything after. Memory: four times the profiles.
+
+    Examples
+    --------
+    Salt that falls by a tenth everywhere between electrodes at 3 and 7 um:
+
+    >>> y = np.arange(0.05, 10, 0.1)
+    >>> box = ((y > 3) & (y < 7)).astype(float)
+    >>> t = ("t", np.arange(4.0), {"units": "s"})
+    >>> signal = xr.DataArray(np.outer([1, 1, 1, 0.9], box) + 5, dims=("t", "y"), coords={"t": t, "y": y})
+    >>> found = salt_concentration(signal, concentration=2.0)
+    >>> found["position"].values.round(1).tolist(), found["concentration"].values[-1, 50].round(3).item()
+    ([3.0, 7.0], 1.8)
+    """
+    where = "salt_concentration"
+    require_dims(signal, ("t", "y"), where=where)
+    if signal.sizes["t"] < max(use_first, 3) or use_first < 1:
+        raise InputError(
+            f"{where}: at least three profiles and use_first >= 1 of them are needed, got {signal.sizes['t']} and "
+            f"use_first={use_first!r}. Read more profiles."
+        )
+    if not (np.isfinite(concentration) and concentration > 0):
+        raise InputError(f"{where}: concentration must be positive, got {concentration!r}. Give it in mol L-1.")
+    step, unit = axis_spacing(signal, "y", where=where)
+    values = signal.transpose("t", "y").values.astype(float)
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: every value must be finite. Leave profiles with missing points out.")
+    y = signal["y"].values.astype(float) if "y" in signal.coords else np.arange(values.shape[1], dtype=float)
+    rough = _rough_edges(values.mean(axis=0), y, where)
+    values = values - _background(values.mean(axis=0), y, rough)
+    thick = rough[1] - rough[0]
+    inner = (y > rough[0] + 0.25 * thick) & (y < rough[1] - 0.25 * thick)
+    full = float(np.median(values[:use_first][:, inner]))
+    values = values / full
+    reference = values[:use_first].mean(axis=0)
+    noise, together = _noise(values[:, inner])
+    edges = [_edge(reference, y, at, thick, noise * np.sqrt(together / use_first), end)
+             for end, at in zip(ENDS, rough, strict=True)]  # fmt: skip
+    position = np.array([edge[0] for edge in edges])
+    between = (y >= position[0]) & (y <= position[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(between, values / reference, np.nan)
+        sigma = np.where(between, noise / reference * np.sqrt(1 + share**2 / use_first), np.nan)
+    molar = {"units": "mol L-1"}
+    # The sensitivity of neighbors' noise enters fits of lines to the profile under this name.
+    smooth = {"smoothing": (together, together)}
+    out = xr.Dataset(
+        {
+            "concentration": (
+                ("t", "y"),
+                concentration * share,
+                {**molar, **smooth, "long_name": "Salt concentration"},
+            ),
+            "concentration_sigma": (
+                ("t", "y"),
+                concentration * sigma,
+                {**molar, "long_name": "Its standard uncertainty"},
+            ),
+            "signal": (("t", "y"), values, {"units": "1", "long_name": "Signal over its first plateau"}),
+            "reference": ("y", reference, {"units": "1", "long_name": "Signal before the current"}),
+            "position": ("end", position, {"units": unit, "long_name": "Surface of the electrode"}),
+            "position_sigma": ("end", [edge[1] for edge in edges], {"units": unit}),
+            "blur": ("end", [edge[2] for edge in edges], {"units": unit, "long_name": "Blur of the edge"}),
+        },
+        coords={"t": signal["t"], "y": signal["y"], "end": list(ENDS)}
+        if "y" in signal.coords
+        else {"t": signal["t"], "y": y, "end": list(ENDS)},
+    )
+    parameters = {"concentration": concentration, "use_first": use_first}
+    out.attrs = {
+        "noise": noise,
+        "correlated_points": together,
+        "initial": float(concentration),
+        "use_first": int(use_first),
+        "interval_s": float(signal.attrs.get("interval_s", 0.0)),
+        "spacing": step,
+        "simulated": bool(signal.attrs.get("simulated", False)),
+        "provenance": record(where, parameters),
+    }
+    return out
+
+
+def electrode_surface(salt: xr.Dataset, end: str) -> xr.Dataset:
+    """The surface of one electrode as the functions for images take it: an interface without x.
+
+    Parameters
+    ----------
+    salt : Dataset of :func:`salt_concentration`
+    end : {"low", "high"}
+        Which electrode.
+
+    Returns
+    -------
+    Dataset, dims (t)
+        ``position``, ``position_sigma``, ``crossings``, ``overhang``, ``broken``; the electrode is taken not to move
+        (0.1 mAh cm-2 of lithium is half a micrometer). ``attrs["metal"]`` is ``end``.
+
+    Raises
+    ------
+    InputError
+        Where ``end`` is another word.
+
+    Examples
+    --------
+    >>> salt = xr.Dataset({"position": ("end", [3.0, 7.0], {"units": "um"}), "position_sigma": ("end", [0.1, 0.1])},
+    ...     coords={"end": list(ENDS), "t": [0.0, 1.0], "y": [0.5, 9.5]}, attrs={"spacing": 1.0})
+    >>> electrode_surface(salt, "high")["position"].values.tolist()
+    [7.0, 7.0]
+    """
+    if end not in ENDS:
+        raise InputError(f"electrode_surface: end must be 'low' or 'high', got {end!r}. Choose one of these.")
+    count = salt.sizes["t"]
+    one = salt[["position", "position_sigma"]].sel(end=end)
+    unit = str(salt["position"].attrs.get("units", "px"))
+    y = salt["y"].values
+    edge = float(y[0] - salt.attrs["spacing"] / 2 if end == "low" else y[-1] + salt.attrs["spacing"] / 2)
+    return xr.Dataset(
+        {
+            "position": ("t", np.full(count, float(one["position"])), {"units": unit}),
+            "position_sigma": ("t", np.full(count, float(one["position_sigma"])), {"units": unit}),
+            "crossings": ("t", np.ones(count, dtype=np.int64)),
+            "overhang": ("t", np.zeros(count, dtype=bool)),
+            "broken": ("t", np.zeros(count, dtype=bool)),
+        },
+        coords={"t": salt["t"]},
+        attrs={"metal": end, "units": unit, "edge": edge},
+    )
+
+
+def salt_displaced(salt: xr.Dataset) -> xr.Dataset:
+    r"""How much salt has gathered at one electrode and is missing at the other, from the integrals of the two halves.
+
+    Parameters
+    ----------
+    salt : Dataset of :func:`salt_concentration`
+
+    Returns
+    -------
+    Dataset, dims (t)
+        In um of electrolyte at its initial concentration (times c0 gives mol per area): ``excess`` (t, end) of each
+        half, ``displaced`` (from the electrode that is plated to the other; positive once current flows), ``balance``
+        (of the whole, 0 where salt is conserved), each beside its ``_sigma``. ``attrs["plated"]``: the end that loses
+        salt over the series; ``attrs["thickness_um"]``.
+
+    Raises
+    ------
+    InputError
+        Where y has no length unit.
+
+    Notes
+    -----
+    .. math:: N_k(t) = \int_{\mathrm{half}\ k} \frac{S(y, t) - S_0(y)}{S_\mathrm{full}}\, dy, \quad
+              N = (N_\mathrm{other} - N_\mathrm{plated}) / 2
+
+    The integral reaches three blurs into the electrodes, so that **blur moves no salt**: this number is right where the
+    concentration at the surface is not. A drift of the gain changes both halves alike and drops out of ``displaced``;
+    it is all of ``balance``. Sigmas take the noise of points that err together and that of the first profiles, which is
+    common to all times and taken off again by any fit with an offset. Salt that has diffused across the middle is no
+    longer counted: true until the diffusion layer reaches there.
+
+    Examples
+    --------
+    >>> y = np.arange(0.05, 10, 0.1)
+    >>> box = ((y > 3) & (y < 7)).astype(float)
+    >>> moved = box * (1 + np.where(y > 5, 0.1, -0.1))
+    >>> coords = {"t": ("t", np.arange(4.0), {"units": "s"}), "y": ("y", y, {"units": "um"})}
+    >>> signal = xr.DataArray(np.stack([box, box, box, moved]), dims=("t", "y"), coords=coords)
+    >>> found = salt_displaced(salt_concentration(signal, concentration=2.0))
+    >>> round(float(found["displaced"][-1]), 3), round(abs(float(found["balance"][-1])), 3), found.attrs["plated"]
+    (0.2, 0.0, 'low')
+    """
+    from operando.core.axes import spacing
+
+    step = spacing(salt["concentration"], where="salt_displaced")["y"]
+    y = salt["y"].values.astype(float) * step / salt.attrs["spacing"]
+    scale = step / salt.attrs["spacing"]
+    low, high = (scale * salt["position"].values).tolist()
+    reach = 3 * scale * salt["blur"].values
+    middle = (low + high) / 2
+    halves = np.stack([(y >= low - reach[0]) & (y < middle), (y >= middle) & (y <= high + reach[1])])
+    change = salt["signal"].values - salt["reference"].values
+    excess = step * change @ halves.T
+    first = salt.attrs["use_first"]
+    # Those of the first profiles err with them in common: the difference errs less.
+    ahead = np.arange(salt.sizes["t"]) < first
+    factor = np.where(ahead, 1 - 1 / first, 1 + 1 / first)
+    one = salt.attrs["noise"] * step * np.sqrt(halves.sum(axis=1) * salt.attrs["correlated_points"])
+    sigma = np.sqrt(factor)[:, None] * one
+    moved = (excess[:, 1] - excess[:, 0]) / 2
+    late = moved[-max(len(moved) // 4, 1) :].mean()
+    plated = "low" if late >= 0 else "high"
+    both = np.sqrt((sigma**2).sum(axis=1))
+    um = {"units": "um"}
+    return xr.Dataset(
+        {
+            "excess": (("t", "end"), excess, {**um, "long_name": "Salt gained, as thickness"}),
+            "excess_sigma": (("t", "end"), sigma, um),
+            "displaced": (
+                "t",
+                moved if plated == "low" else -moved,
+                {**um, "long_name": "Salt displaced, as thickness"},
+            ),
+            "displaced_sigma": ("t", both / 2, um),
+            "balance": ("t", excess.sum(axis=1), {**um, "long_name": "Salt gained by the whole, as thickness"}),
+            "balance_sigma": ("t", both, um),
+        },
+        coords={"t": salt["t"], "end": salt["end"]},
+        attrs={"plated": plated, "thickness_um": high - low},
+    )
+
+
+def displaced_per_charge(displaced: xr.Dataset, charge_mah: Any, *, until: float | None = None) -> dict[str, float]:
+    r"""Slope of the displaced salt against the charge: what Sand's time needs, measured.
+
+    Parameters
+    ----------
+    displaced : Dataset of :func:`salt_displaced`
+    charge_mah : array-like, shape (t)
+        Charge passed by the middle of each profile, in mAh; its magnitude is used.
+    until : float, optional
+        Use profiles up to this charge only.
+
+    Returns
+    -------
+    dict
+        ``slope`` and ``slope_sigma`` in um mAh-1, ``offset`` in um, ``n``, ``chi2`` per degree of freedom.
+
+    Raises
+    ------
+    InputError
+        Where fewer than three profiles with different charge are left.
+
+    Notes
+    -----
+    .. math:: \frac{dN}{dQ} = \frac{1 - t_+}{F\, A\, c_0}
+
+    Least squares with an offset, which takes up the state of the first profiles. The sigma is that of the noise, or of
+    the scatter where that is larger.
+
+    Examples
+    --------
+    >>> displaced = xr.Dataset({"displaced": ("t", [0.0, 2.0, 4.0]), "displaced_sigma": ("t", [1.0, 1.0, 1.0])})
+    >>> round(displaced_per_charge(displaced, [0.0, 0.1, 0.2])["slope"], 6)
+    20.0
+    """
+    charge = np.abs(np.asarray(charge_mah, dtype=float))
+    used = np.isfinite(charge) & np.isfinite(displaced["displaced"].values)
+    if until is not None:
+        used &= charge <= until
+    x, values = charge[used], displaced["displaced"].values[used]
+    if x.size < 3 or np.ptp(x) == 0:
+        raise InputError(
+            f"displaced_per_charge: at least three profiles with different charge are needed, got {x.size}"
+            + (f" up to {until:g} mAh" if until is not None else "")
+            + ". Match the clocks of profiles and cycler."
+        )
+    noise = float(np.median(displaced["displaced_sigma"].values[used]))
+    slope, offset = np.polyfit(x, values, 1)
+    chi2 = float(((values - slope * x - offset) ** 2).sum() / (x.size - 2) / noise**2) if noise > 0 else np.nan
+    sigma = noise * np.sqrt(max(chi2, 1.0) / ((x - x.mean()) ** 2).sum()) if noise > 0 else 0.0
+    return {"slope": float(slope), "slope_sigma": float(sigma), "offset": float(offset), "n": int(x.size), "chi2": chi2}
+
+
+def _rough_edges(mean: np.ndarray, y: np.ndarray, where: str) -> tuple[float, float]:
+    ground, top = np.percentile(mean, [20, 90])
+    above = np.flatnonzero(mean > (ground + top) / 2)
+    spread = np.median(np.abs(np.diff(mean)))
+    if above.size < 8 or above[0] == 0 or above[-1] == mean.size - 1 or top - ground < 4 * spread:
+        raise InputError(
+            f"{where}: the electrolyte must stand out of the background with some of it on both sides, got "
+            f"{above.size} points above half between {ground:.4g} and {top:.4g}. Export more of the field of view, or "
+            "check the files."
+        )
+    return float(y[above[0]]), float(y[above[-1]])
+
+
+def _background(mean: np.ndarray, y: np.ndarray, edges: tuple[float, float]) -> np.ndarray:
+    thick = edges[1] - edges[0]
+    outside = np.maximum(edges[0] - y, y - edges[1])
+    beside = (outside > 0.2 * thick) & (outside < 0.7 * thick)
+    left, right = beside & (y < edges[0]), beside & (y > edges[1])
+    if left.sum() < 3 or right.sum() < 3:
+        raise InputError(
+            f"salt_concentration: background is needed beside both electrodes, got {int(left.sum())} points below and "
+            f"{int(right.sum())} above, 0.2 to 0.7 of the thickness away. Export more of the field of view."
+        )
+    return np.asarray(np.polyval(np.polyfit(y[beside], mean[beside], 1), y))
+
+
+def _noise(values: np.ndarray) -> tuple[float, float]:
+    """Noise of a point from successive profiles, and how many neighbors share it."""
+    steps = np.diff(values, axis=0) / np.sqrt(2)
+    steps = steps - steps.mean(axis=1, keepdims=True)
+    variance = float((steps**2).mean())
+    if variance == 0:
+        return 0.0, 1.0
+    together = 1.0
+    for lag in range(1, min(8, steps.shape[1])):
+        correlation = float((steps[:, lag:] * steps[:, :-lag]).mean()) / variance
+        if correlation < 0.1:
+            break
+        together += 2 * correlation
+    return float(np.sqrt(variance)), together
+
+
+def _edge(
+    reference: np.ndarray, y: np.ndarray, at: float, thick: float, noise: float, end: str
+) -> tuple[float, float, float]:
+    """Position, its sigma and the width of the error function that an edge of the electrolyte is."""
+    from scipy.optimize import least_squares
+    from scipy.special import erf
+
+    sign = 1.0 if end == "low" else -1.0
+    near = np.abs(y - at) < 0.2 * thick
+    step = float(np.abs(np.diff(y)).mean())
+    least = step / np.sqrt(12)  # a point averages over its own width
+
+    def misfit(parameters: np.ndarray) -> np.ndarray:
+        position, width, top = parameters
+        rise = erf(sign * (y[near] - position) / (np.sqrt(2) * np.hypot(width, least)))
+        return np.asarray(top / 2 * (1 + rise) - reference[near])
+
+    found = least_squares(misfit, [at, max(0.02 * thick, step / 2), 1.0], x_scale=[step, step, 0.1])
+    position, width, top = (float(value) for value in found.x)
+    if not (abs(position - at) < 0.2 * thick and 0.3 < top < 3):
+        raise InputError(
+            f"salt_concentration: the {end} edge of the electrolyte is no error function (found at {position:.4g} with "
+            f"the height {top:.3g}). Check that nothing else gives a signal there."
+        )
+    # What is no error function, such as a tail or a tilted electrode, scatters more than the noise.
+    scatter = float(np.std(found.fun))
+    variance = float(np.linalg.pinv(found.jac.T @ found.jac)[0, 0])
+    return position, max(noise, scatter) * float(np.sqrt(variance)), float(np.hypot(width, least))

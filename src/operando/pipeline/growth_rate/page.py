@@ -1,0 +1,269 @@
+"""The report of recipe ``growth-rate``: finished results laid out on one page; nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from operando import dendrites, report
+from operando.core.axes import spacing
+from operando.core.provenance import versions
+from operando.pipeline.growth_rate.shown import Shown, gather
+from operando.pipeline.growth_rate.trusting import NETWORK, SMALL
+from operando.pipeline.layout import laid_out, ledger_section, workflow_section
+from operando.pipeline.step import Task
+from operando.pipeline.storage import FigureFolder
+
+_SIMPLE = ("persistence", "stage mean", "linear")
+_WORDS = {"random": "random points", "frame": "whole images", "experiment": "whole experiments"}
+_CITATIONS = (
+    "Ma, Y. et al. Understanding the correlation between lithium dendrite growth and local material properties by "
+    "machine learning. J. Electrochem. Soc. 168, 090523 (2021). https://doi.org/10.1149/1945-7111/ac201d",
+    "Cheng, Q. et al. Operando and three-dimensional visualization of anion depletion and lithium growth by stimulated "
+    "Raman scattering microscopy. Nat. Commun. 9, 2942 (2018). https://doi.org/10.1038/s41467-018-05289-z",
+    "MacKay, D. J. C. A practical Bayesian framework for backpropagation networks. Neural Computation 4, 448 (1992). "
+    "https://doi.org/10.1162/neco.1992.4.3.448",
+    "Foresee, F. D. & Hagan, M. T. Gauss-Newton approximation to Bayesian learning. Proc. ICNN 3, 1930-1935 (1997). "
+    "https://doi.org/10.1109/ICNN.1997.614194",
+)
+
+
+def make_report(task: Task) -> None:
+    """Lay out figures, tables and methods."""
+    with task.writing("figures") as folder:
+        shown = gather(task, FigureFolder(folder))
+        builders: list[Callable[[], report.Section | None]] = [
+            lambda: _interface(shown),
+            lambda: _growth(shown),
+            lambda: _forecast(shown),
+            lambda: _trust(shown),
+            lambda: _study(shown),
+            lambda: _sensitivity(shown),
+            lambda: _training(shown),
+            lambda: workflow_section(task, shown.book),
+            lambda: ledger_section(shown.ledger),
+        ]
+        laid = laid_out(task, builders)
+        with task.writing("report.html") as path:
+            report.write_page(
+                path,
+                shown.settings.title,
+                laid,
+                subtitle=f"Recipe growth-rate: what drives the growth of lithium. {shown.settings.credit}".strip(),
+                facts=_facts(shown),
+                flags=list(_flags(shown)),
+                methods=list(_methods(shown)),
+                citations=_CITATIONS,
+                parameters=task.parameters["settings"],
+                provenance=versions(),
+                simulated=shown.settings.simulated,
+            )
+
+
+def _interface(shown: Shown) -> report.Section:
+    return report.section_interface(
+        shown.series,
+        shown.interfaces,
+        shown.concentrations,
+        shown.stages,
+        simulated=shown.settings.simulated,
+        figure=shown.book.figure,
+    )
+
+
+def _growth(shown: Shown) -> report.Section:
+    growth = shown.table("growth.parquet")
+    dense = {
+        item.name: dendrites.dense_growth_rate(item.current_density)
+        for item in shown.settings.experiments
+        if item.current_density
+    }
+    return report.section_growth(
+        shown.features,
+        growth[growth["component"].isin(dendrites.STAGES)],
+        faraday=dense,
+        surface=shown.surface,
+        simulated=shown.settings.simulated,
+        figure=shown.book.figure,
+    )
+
+
+def _forecast(shown: Shown) -> report.Section:
+    predictions = pd.concat([shown.table("small-predictions.parquet"), shown.table("predictions.parquet")])
+    scores = pd.concat([shown.table("small-scores.parquet"), shown.table("scores.parquet")])
+    name = shown.longest
+    ahead = shown.table("forecast.parquet")
+    times = shown.series[name]["t"].values
+    layers = shown.settings.forecast.hidden
+    return report.section_forecast(
+        predictions,
+        scores,
+        shown.features,
+        models={SMALL: "network 1: [8], salt now", NETWORK: f"network 2: {layers}, all features"},
+        honest=shown.honest,
+        series=shown.series[name],
+        interface=shown.interfaces[name],
+        ahead=ahead[ahead["experiment"] == name],
+        interval_min=float(times[-1] - times[-2]) / 60,
+        level=shown.settings.forecast.level,
+        simulated=shown.settings.simulated,
+        figure=shown.book.figure,
+    )
+
+
+def _trust(shown: Shown) -> report.Section:
+    both = {"random", "frame"} <= set(shown.splits)
+    return report.section_trust(
+        shown.table("scores.parquet"),
+        message=" ".join(_verdict(shown)),
+        intervals=shown.table("score-intervals.parquet"),
+        ceiling=shown.ceilings,
+        leak=shown.table("leak.parquet") if both else None,
+        advantage=shown.table("advantage.parquet"),
+        level=shown.settings.forecast.level,
+        simulated=shown.settings.simulated,
+        figure=shown.book.figure,
+    )
+
+
+def _verdict(shown: Shown) -> Iterator[str]:
+    """What can be said in plain words: overall, within images, against the simple models, and against the ceiling."""
+    found = shown.table("score-intervals.parquet").set_index(["split", "model", "score"])
+    for split in shown.splits:
+        r, within = (float(found.loc[(split, NETWORK, score), "value"]) for score in ("r", "r_within"))  # type: ignore[arg-type]
+        yield f"With {_WORDS[split]} held out the network reaches R = {r:.2f}, within images {within:.2f}."
+    table = shown.table("advantage.parquet")
+    chosen = table[(table["model"] == NETWORK) & (table["split"] == shown.honest) & (table["score"] == "r_within")]
+    beaten = [str(row["over"]) for row in chosen.to_dict("records") if row["verdict"] == "better"]
+    rest = [str(row["over"]) for row in chosen.to_dict("records") if row["verdict"] != "better"]
+    told = f"On {_WORDS[shown.honest]} and within them it is better than {' and '.join(beaten)}" if beaten else ""
+    if beaten and rest:
+        yield f"{told}; over {' and '.join(rest)} no win is shown."
+    elif beaten:
+        yield f"{told}."
+    else:
+        yield f"On {_WORDS[shown.honest]} and within them no win over {', '.join(rest)} is shown."
+
+
+def _study(shown: Shown) -> report.Section | None:
+    if not shown.settings.study.run:
+        return None
+    return report.section_study(
+        shown.table("ablation.parquet"), simulated=shown.settings.simulated, figure=shown.book.figure
+    )
+
+
+def _sensitivity(shown: Shown) -> report.Section | None:
+    if not shown.settings.sensitivity.run:
+        return None
+    overall = shown.table("global.parquet")
+    share = overall["outside_share"].max()
+    lost = shown.table("importance.parquet")
+    within = float(lost["r2_within"].iloc[0])
+    message = (
+        f"On images that they had not seen, the networks explain {100 * within:.0f} % of the variance within images: "
+        + (
+            "what they depend on says something of the electrode."
+            if within > 0.1
+            else "too little to say what drives it."
+        )
+    )
+    return report.section_sensitivity(
+        shown.table("sensitivity.parquet"),
+        shown.table("sensitivity-runs.parquet"),
+        global_=overall,
+        permutation=lost,
+        truth=shown.true_sensitivities,
+        outside_share=None if np.isnan(share) else float(share),
+        message=message,
+        simulated=shown.settings.simulated,
+        figure=shown.book.figure,
+    )
+
+
+def _training(shown: Shown) -> report.Section:
+    network = shown.json("network.json")
+    return report.section_training(
+        shown.table("trace.parquet"),
+        restarts=shown.table("optima.parquet"),
+        parameters=sum(np.size(part) for part in network["weights"]),
+        stopped_by=network["stopped_by"],
+        simulated=shown.settings.simulated,
+        figure=shown.book.figure,
+    )
+
+
+def _facts(shown: Shown) -> dict[str, str]:
+    first = next(iter(shown.series.values()))
+    step = spacing(first)
+    images = sum(one.sizes["t"] for one in shown.series.values())
+    facts = {
+        "Images": f"{images} in {len(shown.series)} experiment{'s' if len(shown.series) > 1 else ''}",
+        "Pixel": " x ".join(f"{step[dim]:.4g}" for dim in ("y", "x")) + " um",
+        "Samples": str(len(shown.features)),
+    }
+    found = shown.table("score-intervals.parquet").set_index(["split", "model", "score"])
+    for split in shown.splits:
+        facts[f"R, {_WORDS[split]} held out"] = f"{found.loc[(split, NETWORK, 'r'), 'value']:.2f}"
+    facts["R within images"] = f"{found.loc[(shown.honest, NETWORK, 'r_within'), 'value']:.2f}"
+    return facts
+
+
+def _flags(shown: Shown) -> Iterator[str]:
+    if "random" in shown.splits:
+        yield (
+            "R of a random split is not what a forecast is worth: neighboring points and neighboring images share what "
+            "they were made of. Read the split by whole images or experiments."
+        )
+    broken = float(np.mean([one["broken"].mean() for one in shown.interfaces.values()]))
+    if broken > 0.05:
+        yield f"In {100 * broken:.0f} % of the columns the line is broken and was bridged."
+    overhang = float(np.mean([one["overhang"].mean() for one in shown.interfaces.values()]))
+    if overhang > 0.01:
+        yield f"In {100 * overhang:.0f} % of the columns the metal overhangs: only its outermost surface is followed."
+    stages = set(shown.features["stage"])
+    if len(stages) < len(dendrites.STAGES):
+        missing = [stage for stage in dendrites.STAGES if stage not in stages]
+        yield f"No image shows {' or '.join(missing)} depletion: nothing is said about it."
+    if len(shown.series) == 1:
+        yield "One experiment: whether its network holds for another cannot be said."
+    dropped = len(shown.table("features.parquet")) - len(shown.features)
+    if dropped:
+        yield f"{dropped} samples lack a feature and were left out."
+
+
+def _methods(shown: Shown) -> Iterator[str]:
+    settings = shown.settings
+    if settings.interface.rule == "saturated line":
+        yield (
+            f"Interface: center of the line of gray values of at least {settings.interface.threshold:g}, to a fraction "
+            "of a pixel; gaps are bridged and flagged, and of a folded line the outermost part is taken."
+        )
+    else:
+        yield "Interface: where the gray value crosses the level midway between metal and electrolyte."
+    units = str(next(iter(shown.concentrations.values())).attrs.get("units", "1"))
+    told = "gray values by the stated calibration" if units != "1" else "relative gray values"
+    kernel = " x ".join(map(str, settings.salt.smoothing))
+    yield f"Salt: {told}, the metal filled from the electrolyte beside it, smoothed by {kernel} pixels."
+    yield (
+        "Features: those of Table I of Ma et al. 2021 at two times; what the table calls curvature is the slope dy/dx. "
+        "The growth rate at the first image is taken as zero: no growth before the current."
+    )
+    yield (
+        f"Network: Bayesian regularization of a network {settings.forecast.hidden} of tanh neurons, at most "
+        f"{settings.forecast.epochs} epochs; intervals of the forecast are conformal, from whole images left out."
+    )
+    yield (
+        "Splits: random points (as the paper), whole images, whole experiments. R within images is that of the "
+        "deviations from the mean of each image."
+    )
+    if settings.sensitivity.run:
+        yield (
+            "Sensitivity: absolute central difference over 0.002 on inputs scaled to [-1, 1] (Eq. 3). Sobol and Morris "
+            "sample a box that holds states no electrode was in; permutation is conditional on the other features, "
+            "within images, on images that the network has not seen."
+        )
+    if settings.simulated:
+        yield "The images are simulated: their truth is exact, and everything shown is marked as simulated."

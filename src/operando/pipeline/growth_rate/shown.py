@@ -1,0 +1,109 @@
+"""What a finished run has to show, read once for all sections of its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from operando import dendrites
+from operando.pipeline.growth_rate.growing import salted_in, traced
+from operando.pipeline.growth_rate.inputs import open_series, open_truth
+from operando.pipeline.growth_rate.settings import GrowthRate
+from operando.pipeline.growth_rate.trusting import usable
+from operando.pipeline.step import Task
+from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
+
+# What a forecaster of the simulation may know, for the ceilings that are drawn.
+_KNOWN = {"past": "who knows the law and the past", "visible": "who knows what the images show"}
+_SCOPES = {"overall": "r", "within frame": "r_within"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Finished results of a run, and the book that its figures go into."""
+
+    task: Task
+    book: FigureFolder
+    settings: GrowthRate
+    series: dict[str, xr.DataArray]
+    interfaces: dict[str, xr.Dataset]
+    concentrations: dict[str, xr.DataArray]
+    stages: dict[str, xr.DataArray]
+    surface: dict[str, xr.DataArray]
+    ledger: pd.DataFrame
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """The samples that were forecast."""
+        return usable(self.table("features.parquet"))
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits that were made."""
+        return list(self.task.parameters["splits"])
+
+    @property
+    def honest(self) -> str:
+        """The split to believe: whole images where there are such."""
+        return "frame" if "frame" in self.splits else self.splits[-1]
+
+    @property
+    def longest(self) -> str:
+        """The experiment with the most images."""
+        return max(self.series, key=lambda name: self.series[name].sizes["t"])
+
+    @cached_property
+    def truth(self) -> dict[str, Any] | None:
+        """What the simulation knows."""
+        return None if self.settings.truth is None else open_truth(self.settings.truth)
+
+    @property
+    def ceilings(self) -> dict[str, dict[str, float]] | None:
+        """R that no forecast beats, by what it knows."""
+        if self.truth is None:
+            return None
+        found: dict[str, dict[str, float]] = {}
+        for row in self.truth["ceilings"]:
+            if row["knowledge"] in _KNOWN and row["scope"] in _SCOPES:
+                found.setdefault(_KNOWN[row["knowledge"]], {})[_SCOPES[row["scope"]]] = row["r"]
+        return found or None
+
+    @property
+    def true_sensitivities(self) -> pd.DataFrame | None:
+        """Of the best forecaster of the simulation."""
+        return None if self.truth is None else pd.DataFrame(self.truth["sensitivities"])
+
+    def table(self, artifact: str) -> pd.DataFrame:
+        """A table of the run."""
+        return read_table(self.task.path(artifact))
+
+    def json(self, artifact: str) -> Any:
+        """A JSON artifact of the run."""
+        return read_json(self.task.path(artifact))
+
+
+def gather(task: Task, book: FigureFolder) -> Shown:
+    """Read what the sections share."""
+    settings = GrowthRate(**task.parameters["settings"])
+    names = [item.name for item in settings.experiments]
+    over_time = read_table(task.path("over-time.parquet")).groupby("experiment", sort=False)
+    series = {item.name: open_series(item) for item in settings.experiments}
+    clocks = {name: series[name]["t"] for name in names}
+    stage = {name: [dendrites.STAGES.index(word) for word in over_time.get_group(name)["stage"]] for name in names}
+    salt = {name: over_time.get_group(name)["concentration"].to_numpy() for name in names}
+    return Shown(
+        task=task,
+        book=book,
+        settings=settings,
+        series=series,
+        interfaces={name: read_dataset(task.path(traced(number))) for number, name in enumerate(names)},
+        concentrations={name: read_image(task, salted_in(number)) for number, name in enumerate(names)},
+        stages={name: xr.DataArray(np.array(stage[name]), dims="t", coords={"t": clocks[name]}) for name in names},
+        surface={name: xr.DataArray(salt[name], dims="t", coords={"t": clocks[name]}) for name in names},
+        ledger=read_table(task.path("ledger.parquet")),
+    )

@@ -1,0 +1,141 @@
+"""What forecasts the growth rate, by how much better than what is simple, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from operando import dendrites
+from operando.core.errors import InputError
+from operando.pipeline.growth_rate.settings import Forecast, Study
+from operando.pipeline.step import Task
+from operando.pipeline.storage import read_table, write_json, write_table
+
+NETWORK = "Bayesian network"  # as dendrites.compare calls it
+SMALL = "Bayesian network, salt only"
+
+
+def compare(task: Task) -> None:
+    """Every model under every split, their leak, their advantage, and the linear analysis by stage."""
+    given = task.parameters
+    how, table = Forecast(**given["forecast"]), usable(read_table(task.path("features.parquet")))
+    scores, predictions = dendrites.compare(
+        table,
+        splits=given["splits"],
+        repeats=how.repeats,
+        hidden=how.hidden,
+        max_epochs=how.epochs,
+        level=how.level,
+        seed=given["seed"],
+        progress=task.progress,
+    )
+    # The paper's network 1, which knows the salt of the present alone, for the comparison of its Figure 3.
+    small = dendrites.compare(
+        table,
+        models=[NETWORK],
+        splits=given["splits"],
+        repeats=1,
+        features="concentration",
+        times="current",
+        hidden=(8,),
+        max_epochs=how.epochs,
+        level=how.level,
+        seed=given["seed"],
+    )
+    write_table(task, "small-scores.parquet", small[0].assign(model=SMALL))
+    write_table(task, "small-predictions.parquet", small[1].assign(model=SMALL))
+    write_table(task, "scores.parquet", scores)
+    write_table(task, "predictions.parquet", predictions)
+    write_table(task, "score-intervals.parquet", dendrites.score_intervals(predictions, level=how.level))
+    write_table(task, "advantage.parquet", dendrites.advantage(predictions, level=how.level))
+    write_table(task, "leak.parquet", dendrites.leak(scores))
+    write_table(task, "correlation.parquet", dendrites.correlation_by_stage(table, level=how.level))
+
+
+def forecast(task: Task) -> None:
+    """Train on everything, and forecast the growth after the last image of every experiment."""
+    given = task.parameters
+    how, table = Forecast(**given["forecast"]), usable(read_table(task.path("features.parquet")))
+    columns = dendrites.feature_names()
+    network, optima = dendrites.best_of(
+        table[columns],
+        table["growth_rate_next"],
+        how.restarts,
+        random_state=given["seed"],
+        hidden=tuple(how.hidden),
+        max_epochs=how.epochs,
+    )
+    write_table(task, "optima.parquet", optima)
+    write_table(task, "trace.parquet", network.trace_)
+    write_json(
+        task,
+        "network.json",
+        {
+            "hidden": how.hidden,
+            "features": columns,
+            "units": {name: table.attrs.get("units", {}).get(name, "1") for name in columns},
+            "inputs": {"low": network.x_min_, "high": network.x_max_},
+            "target": {"name": "growth_rate_next", "low": network.y_min_, "high": network.y_max_},
+            "weights": [[part.tolist() for part in layer] for layer in network.weights_],
+            "gamma": network.gamma_,
+            "alpha": network.alpha_,
+            "beta": network.beta_,
+            "log_evidence": network.log_evidence_,
+            "epochs": network.n_iter_,
+            "stopped_by": network.stopped_by_,
+        },
+    )
+    # How far the forecast may be off is learned on whole images that a network has not seen.
+    model = dendrites.FrameConformal(network, level=how.level, random_state=given["seed"])
+    frames = dendrites.frame_numbers(table)
+    fold = model.folds_of(frames)
+    parts = [table[fold != number] for number in range(int(fold.max()) + 1)]
+    others = dendrites.train_networks(
+        [(part[columns], part["growth_rate_next"], given["seed"]) for part in parts],
+        hidden=tuple(how.hidden),
+        max_epochs=how.epochs,
+    )
+    model = model.from_fitted(network, others, table[columns], table["growth_rate_next"], groups=frames)
+    coming = usable(read_table(task.path("next.parquet")), known=False)
+    low, high = model.predict_interval(coming[columns])
+    kept = coming[["experiment", "frame", "t_min", "x_um", "stage", "interface_position", "growth_rate"]]
+    write_table(task, "forecast.parquet", kept.assign(predicted=model.predict(coming[columns]), low=low, high=high))
+
+
+def study(task: Task) -> None:
+    """The paper's feature sets, times and networks under every split, and wider networks beside them."""
+    given = task.parameters
+    how, table = Study(**given["study"]), usable(read_table(task.path("features.parquet")))
+    common = {"repeats": how.repeats, "max_epochs": given["epochs"], "seed": given["seed"]}
+    narrow = dendrites.ablation(
+        table,
+        networks=[tuple(layers) for layers in how.networks],
+        splits=given["splits"],
+        progress=task.progress,
+        **common,
+    )
+    wide = []
+    if how.wider:
+        wide.append(
+            dendrites.ablation(
+                table,
+                feature_sets=("all",),
+                times=("both",),
+                networks=[tuple(layers) for layers in how.wider],
+                splits=given["splits"],
+                **common,
+            )
+        )
+    write_table(task, "ablation.parquet", pd.concat([narrow, *wide], ignore_index=True))
+
+
+def usable(table: pd.DataFrame, *, known: bool = True) -> pd.DataFrame:
+    """Rows whose features (and growth, where ``known``) are all there, numbered anew."""
+    wanted = [*dendrites.feature_names(), *(["growth_rate_next"] if known else [])]
+    kept = table.loc[np.isfinite(table[wanted]).all(axis=1)].reset_index(drop=True)
+    if kept.empty:
+        raise InputError(
+            f"features: none of {len(table)} rows has every feature. Look at the interface and at the window in which "
+            "the salt is read: the field may end too close to the metal."
+        )
+    return kept
