@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,7 +69,7 @@ def test_wider_levels_hold_narrower_ones_and_the_prediction():
     x, y, frame = frames(rng, 20)
     model = FrameConformal(LinearRegression()).fit(x, y, groups=frame)
     ends = [model.predict_interval(x, level) for level in (0.5, 0.8, 0.9, 0.95)]
-    for (low, high), (lower, higher) in zip(ends, ends[1:], strict=False):
+    for (low, high), (lower, higher) in pairwise(ends):
         assert np.all(lower <= low)
         assert np.all(high <= higher)
     assert np.all(ends[0][0] <= model.predict(x))

@@ -198,3 +198,19 @@ def test_shapley_refuses_more_groups_than_it_can_combine():
     groups = {name: [name] for name in feature_names()}
     with pytest.raises(InputError, match="at most 8 groups, got 14"):
         shapley_importance(made_table(), groups=groups)
+
+
+@pytest.mark.slow
+def test_within_frames_the_salt_and_the_growth_before_are_what_simulated_growth_needs():
+    from operando.dendrites import growth_features
+    from operando.samples import srs_experiments
+
+    table = growth_features(srs_experiments(seed=3003), points=100)
+    found = held_out_importance(table, restarts=3, repeats=3, resamples=200, workers=1)
+    rows = found.query("method == 'grouped conditional permutation within frames' and index == 'r2_within'")
+    loss = rows.set_index("feature")
+    assert set(loss["value"].nlargest(2).index) == {"concentration current", "growth current"}
+    assert (loss.loc[["concentration current", "growth current"], "low"] > 0.05).all()
+    # The law knows neither of them.
+    assert loss.loc["growth previous", "low"] < 0.01
+    assert loss.loc["slopes current", "value"] < 0.1

@@ -46,7 +46,9 @@ def test_the_nearest_neighbor_knows_its_training_rows_by_heart(smooth):
     assert np.array_equal(rival("nearest neighbor").fit(smooth, noise).predict(smooth), noise)
 
 
-@pytest.mark.parametrize("name", ["linear", "gradient boosting", "Gaussian process", "plain network", "Bayesian network"])
+@pytest.mark.parametrize(
+    "name", ["linear", "gradient boosting", "Gaussian process", "plain network", "Bayesian network"]
+)
 def test_what_learns_beats_the_mean_on_rows_it_has_not_seen(smooth, name):
     train, test = smooth.iloc[::2], smooth.iloc[1::2]
     model = rival(name, hidden=(6,), max_epochs=40).fit(train, train.growth_rate_next)
@@ -81,7 +83,7 @@ def test_an_unknown_model_is_refused_with_the_nearest_name():
 
 
 def test_every_model_can_be_made():
-    assert [type(rival(name)).__name__ for name in MODELS] == ["OnColumns"] * len(MODELS)
+    assert [type(rival(name)).__name__ for name in MODELS] == ["OnColumns"] * 8 + ["WithinFrames"] * 2
 
 
 def test_a_missing_feature_is_named(smooth):
@@ -122,3 +124,34 @@ def test_rows_without_a_next_growth_rate_do_not_count(smooth):
     gone = smooth.copy()
     gone.loc[::2, "growth_rate_next"] = np.nan
     assert correlation_by_stage(gone, resamples=20).n.tolist() == [100, 100, 100, 300]
+
+
+def shifted(rng, count):
+    """Frames whose features are offset at random, and whose growth follows the deviations and the stage."""
+    frame = np.repeat(np.arange(count), 30)
+    deviation = rng.standard_normal(frame.size)
+    deviation -= pd.Series(deviation).groupby(frame).transform("mean").to_numpy()
+    table = pd.DataFrame(dict.fromkeys(feature_names(), 0.0), index=range(frame.size))
+    table["concentration"] = deviation + 50 * rng.standard_normal(count)[frame]
+    table["experiment"], table["frame"], table["stage"] = "a", frame, np.where(frame % 2, "none", "full")
+    return table.assign(growth_rate_next=0.1 * deviation + np.where(frame % 2, 0.04, 0.64))
+
+
+@pytest.mark.parametrize("name", ["linear within frames", "Bayesian network within frames"])
+def test_deviations_from_the_frame_are_told_in_frames_of_any_offset(name):
+    rng = np.random.default_rng(0)
+    train, test = shifted(rng, 10), shifted(rng, 6)
+    plain, within = (
+        rival(chosen, columns=["concentration"], hidden=(4,), max_epochs=30).fit(train, train.growth_rate_next)
+        for chosen in (name.removesuffix(" within frames"), name)
+    )
+    assert np.corrcoef(within.predict(test), test.growth_rate_next)[0, 1] > 0.98
+    assert np.corrcoef(plain.predict(test), test.growth_rate_next)[0, 1] < 0.8
+
+
+def test_a_single_row_gets_the_mean_of_its_stage():
+    rng = np.random.default_rng(1)
+    train = shifted(rng, 4)
+    model = rival("linear within frames").fit(train, train.growth_rate_next)
+    assert model.predict(train.iloc[:1]).item() == pytest.approx(0.64)
+    assert model.predict(train.iloc[:1].assign(stage="partial")).item() == pytest.approx(0.34)

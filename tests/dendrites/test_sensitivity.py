@@ -118,6 +118,22 @@ def test_what_comes_back_is_labeled_as_what_was_given():
     np.testing.assert_array_equal(of_array, plain)
 
 
+def test_of_several_models_the_sensitivity_is_that_of_their_mean():
+    x = pd.DataFrame(RNG.uniform(size=(6, 3)))
+
+    def opposite(values):
+        return values @ np.array([-2.0, -1.0, 4.0])
+
+    s = sensitivity([linear, opposite], x, limits=(-1, 1))
+    np.testing.assert_allclose(s, np.tile([0.0, 1.0, 2.0], (6, 1)), atol=1e-9)
+    np.testing.assert_allclose(sensitivity([linear], x), sensitivity(linear, x))
+
+
+def test_an_empty_list_of_models_is_refused():
+    with pytest.raises(InputError, match="must not be empty"):
+        sensitivity([], np.zeros((2, 2)))
+
+
 def test_blocks_do_not_change_the_result(monkeypatch):
     x = RNG.uniform(size=(50, 3))
     whole = sensitivity(linear, x, limits=(0, 1))

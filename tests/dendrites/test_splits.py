@@ -99,7 +99,10 @@ def test_possible_splits_are_those_that_can_be_made():
     ("arguments", "message"),
     [
         ({"how": "frames"}, "Did you mean 'frame'"),
-        ({"how": "random", "test_fraction": 25}, "test_fraction must lie in .0, 1., got 25. Divide a percentage by 100"),
+        (
+            {"how": "random", "test_fraction": 25},
+            "test_fraction must lie in .0, 1., got 25. Divide a percentage by 100",
+        ),
         ({"how": "random", "gap": 1}, "a gap belongs to a split by frame"),
         ({"how": "frame", "repeat": -1}, "must not be negative"),
     ],

@@ -234,7 +234,7 @@ def test_an_unknown_model_is_told_its_nearest_neighbor(predictions, scores):
 def test_along_the_electrode_the_held_out_frame_and_its_interval_are_drawn(predictions, table):
     figure = report.forecast_along(predictions, table, models={"network 1": "small"})
     ax = figure.axes[1]
-    assert ax.get_title() == "small: held out, cell, 10 min"
+    assert ax.get_title() == "small\nheld out, cell, 10 min"
     forecast, measured = ax.lines
     assert np.allclose(forecast.get_ydata() - measured.get_ydata(), 0.05)
     assert len(ax.collections) == 1

@@ -166,6 +166,20 @@ def test_the_trust_section_leads_with_the_sentence_given_and_tables_what_leaked(
     assert section.items[0].figure.get_suptitle() == "simulated"
 
 
+def test_the_leak_within_frames_stands_below_the_overall_one_of_the_same_model(compared):
+    leak = pd.DataFrame(
+        {"model": ["a", "b"], "random": [0.9, 0.8], "frame": [0.4, 0.5], "leak": [0.5, 0.3],
+         "random_within": [0.7, 0.6], "frame_within": [0.1, 0.2], "leak_within": [0.6, 0.4]}
+    )  # fmt: skip
+    shown = _tables(report.section_trust(compared[0], leak=leak))["leak"]
+    assert shown.to_numpy().tolist() == [
+        ["a", "overall", 0.9, 0.4, 0.5],
+        ["a", "within frames", 0.7, 0.1, 0.6],
+        ["b", "overall", 0.8, 0.5, 0.3],
+        ["b", "within frames", 0.6, 0.2, 0.4],
+    ]
+
+
 def test_the_study_section_names_the_best_of_each_split_and_warns_of_choosing_it():
     rows = [
         {"split": split, "features": features, "times": "both", "network": network, "repeat": repeat, "r_train": 0.9,
@@ -202,7 +216,7 @@ def test_the_sensitivity_section_names_the_leading_features_and_what_sobol_asked
         message="The slopes cannot be told apart.", truth={"slope": 0.0}, figure=book.figure,
     )  # fmt: skip
     assert section.intro.startswith("The slopes cannot be told apart. Largest mean sensitivities")
-    assert "4 concentration 1.5; 7 growth rate, time before, 0.5; 3 slope 0.1." in section.intro
+    assert "4 concentration 1.5, 7 growth rate (time before) 0.5, 3 slope 0.1 µm min⁻¹." in section.intro
     assert book.names == ["sensitivity", "sensitivity-runs", "sensitivity-methods"]
     assert "97 % of the points that Sobol and Morris ask for" in _trust(section)
     assert len(_tables(section)["sensitivity-methods"]) == 6

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from operando.core.errors import InputError, nearest
 from operando.dendrites.conformal import FrameConformal
@@ -58,7 +59,7 @@ def compare(
     max_epochs : int
         Of the Bayesian network.
     level : float
-        Of the intervals: Laplace approximation for the Bayesian network, :class:`FrameConformal` for all others.
+        Of the intervals: Laplace approximation for ``"Bayesian network"``, :class:`FrameConformal` for all others.
     folds : int
         Of the frames, for the conformal intervals.
     seed : int
@@ -152,11 +153,23 @@ class _Study:
             yield from self._conformal_networks()
         else:
             for part in self.plan:
-                model = rival(name, columns=self.columns, hidden=self.hidden, random_state=self.seed + part.repeat)
-                trained = self._conformal(model).fit(
-                    self.rows.iloc[part.train], self.measured[part.train], groups=self.frame[part.train]
-                )
-                yield part, trained.predict(self.rows), *trained.predict_interval(self.rows)
+                # One thread: the sums, and so the models, are the same on every machine; the data is small.
+                with threadpool_limits(1):
+                    forecast = self._rival(name, part)
+                yield part, *forecast
+
+    def _rival(self, name: str, part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        model = rival(
+            name,
+            columns=self.columns,
+            hidden=self.hidden,
+            max_epochs=self.max_epochs,
+            random_state=self.seed + part.repeat,
+        )
+        trained = self._conformal(model).fit(
+            self.rows.iloc[part.train], self.measured[part.train], groups=self.frame[part.train]
+        )
+        return trained.predict(self.rows), *trained.predict_interval(self.rows)
 
     def _conformal(self, model: Any) -> FrameConformal:
         return FrameConformal(model, level=self.level, folds=self.folds, random_state=self.seed)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from operando.core.errors import InputError
 from operando.dendrites.scores import check_level
 
-_HALVINGS = 60
+_HALVINGS = 45
 _BINS = 10  # of the curve of typical residuals
 _ROWS_PER_BIN = 50
 _SMALLEST_SCALE = 1e-2  # of the root mean square residual

@@ -1,4 +1,4 @@
-"""What the Laplace approximation at the optimum says: evidence of the network and spread of its predictions (MacKay 1992)."""
+"""What the Laplace approximation at the optimum says: a network's evidence and its error bars (MacKay 1992)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 512
 
 
 def posterior_factor(hessian: Array, alpha: float, beta: float) -> Array:
-    """Lower Cholesky factor L of :math:`\\beta J^T J + \\alpha I` from J'J (N, N), of which the upper triangle is read."""
+    """Lower Cholesky factor L of :math:`\\beta J^T J + \\alpha I` from the upper triangle of J'J (N, N)."""
     from scipy.linalg import LinAlgError, cholesky
 
     full = beta * np.asarray(hessian).T
@@ -22,7 +22,7 @@ def posterior_factor(hessian: Array, alpha: float, beta: float) -> Array:
     except LinAlgError:  # indefinite by rounding: the same matrix with its eigenvalues held above zero
         values, vectors = np.linalg.eigh(hessian, UPLO="U")
         root = vectors * np.sqrt(np.clip(values, 0.0, None) * beta + alpha)
-        factor = np.linalg.qr(root.T, mode="r").T
+        factor = np.asarray(np.linalg.qr(root.T, mode="r")).T
         return np.asarray(factor * np.where(np.diag(factor) < 0, -1.0, 1.0))
 
 
@@ -47,13 +47,13 @@ def log_evidence(factor: Array, *, objective: float, alpha: float, beta: float, 
 
     Notes
     -----
-    F is without factors of one half, so the noise of a target has the variance :math:`1/2\\beta`, a weight the prior variance
-    :math:`1/2\\alpha` and the posterior the covariance :math:`A^{-1}/2`.
+    F is without factors of one half, so the noise of a target has the variance :math:`1/2\\beta`, a weight the prior
+    variance :math:`1/2\\alpha` and the posterior the covariance :math:`A^{-1}/2`.
 
     Examples
     --------
-    One weight, one target of 0 and no data term (J = 0): what is left is the density of the noise at 0, here with the variance
-    1/(2 pi), which is 1:
+    One weight, one target of 0 and J = 0: what is left is the density of the noise at 0, here 1 for its variance of
+    1/(2 pi):
 
     >>> import numpy as np
     >>> abs(round(log_evidence(np.eye(1), objective=0.0, alpha=1.0, beta=np.pi, n=1), 12))

@@ -1,11 +1,12 @@
 """A tanh network whose weights are one vector: forward, backward, and the columns of its Jacobian.
 
-Arrays carry a leading axis of networks, so that many small networks cost one call. Samples are the last axis: a column of the
-Jacobian (one weight, all samples) is then contiguous, which is what the matrix product of the training wants.
+Arrays carry a leading axis of networks, so that many small networks cost one call. Samples are the last axis: what one
+weight does to all samples is then contiguous, which is what the matrix product of the training wants.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Layers:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """Rows (units) and columns (inputs, then the bias) of each layer's matrix."""
-        return [(units, inputs + 1) for inputs, units in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        return [(units, inputs + 1) for inputs, units in itertools.pairwise(self.sizes)]
 
     @property
     def count(self) -> int:
@@ -49,7 +50,7 @@ class Layers:
     def slices(self) -> list[slice]:
         """Where in the weight vector each layer lies."""
         ends = np.cumsum([0, *(rows * columns for rows, columns in self.shapes)])
-        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
     @property
     def log_symmetries(self) -> float:
@@ -59,8 +60,7 @@ class Layers:
     def matrices(self, weights: Array) -> list[Array]:
         """Views (networks, units, inputs + 1) of weight vectors (networks, N)."""
         return [
-            weights[:, part].reshape(len(weights), *shape)
-            for part, shape in zip(self.slices, self.shapes, strict=True)
+            weights[:, part].reshape(len(weights), *shape) for part, shape in zip(self.slices, self.shapes, strict=True)
         ]
 
 
@@ -184,10 +184,10 @@ def nguyen_widrow(
 
     Notes
     -----
-    A layer of s units on r inputs in [-1, 1] gets rows of length 0.7 s^(1/r) in random directions and biases evenly spread over
-    0.7 s^(1/r) [-1, 1], in the order of the units, with the sign of the row's first weight. With rows twice as long (as where
-    the active range of tanh is taken as [-2, 2]) the regression check of the documentation ends in a second, overfitted optimum
-    from about three starts of ten; with these from none of 300.
+    A layer of s units on r inputs in [-1, 1] gets rows of length 0.7 s^(1/r) in random directions and biases evenly
+    spread over 0.7 s^(1/r) [-1, 1], in the order of the units, with the sign of the row's first weight. With rows twice
+    as long (as where the active range of tanh is taken as [-2, 2]) the net 1-20-1 on a noisy sine of 41 samples ended
+    in a second, overfitted optimum from 11 starts of 40; with these from none of 300.
 
     References
     ----------

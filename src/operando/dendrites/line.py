@@ -60,7 +60,7 @@ def trace_line(
             "'edge' for images without a bright line, or missing='nan' to skip such frames."
         )
     start, stop, crossings = outermost_runs(line)
-    row, sigma = fit_centers(gray, bright, start, stop, seen, saturation)
+    row, sigma = fit_centers(gray, bright, start, stop, seen, threshold=threshold, saturation=saturation)
     whole = away_from_breaks(seen, stop - start)
     shift, doubt = bend(row, sigma, stop - start, whole)
     sigma = np.sqrt(sigma**2 + doubt**2 + _FLOOR**2)

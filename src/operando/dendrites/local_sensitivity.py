@@ -38,9 +38,9 @@ def sensitivity(
 
     Parameters
     ----------
-    model : fitted regressor
+    model : fitted regressor, or a list of them
         A :class:`~operando.dendrites.BayesianNetwork`, any fitted scikit-learn regressor, or a function of an
-        array (n, features).
+        array (n, features). Of a list, the sensitivity of their mean prediction: what the trainings agree on.
     x : DataFrame, DataArray (sample, feature) or ndarray, shape (n, features)
         The samples, in the units that the model was fitted on.
     step : float
@@ -52,7 +52,7 @@ def sensitivity(
     limits : (low, high), optional
         What scales to -1 and to 1: each a number or one per feature. Default: the scaling of the network
         (``x_min_``, ``x_max_``), so that the inputs of one with ``scale=False`` are taken as they are; for any other
-        model the range of ``x``. Give limits where sensitivities of several calls are compared.
+        model, and for a list, the range of ``x``. Give limits where sensitivities of several calls are compared.
 
     Returns
     -------
@@ -71,7 +71,8 @@ def sensitivity(
               \\quad \\delta = 0.001,\\ X_m \\in [-1, 1]
 
     All features are shifted at once, in blocks of 65,536 predictions: memory does not grow with ``n``. The
-    difference is off by :math:`\\delta^2 v''' / 6`, a relative 1e-6 for smooth networks. Trees predict steps: their
+    difference is off by :math:`\\delta^2 v''' / 6`: a relative 1e-6 in small networks, 4e-6 at the median and 1e-3
+    at the 99th percentile in a [16, 16] network trained for 250 epochs. Trees predict steps: their
     difference is 0 or jumps, so take a larger ``step``, or a permutation importance.
 
     This is a statement about the model, not about lithium. Where features determine one another (the slopes
@@ -92,6 +93,8 @@ def sensitivity(
     [[15.0, 1.0], [15.0, 1.0]]
     """
     where = "sensitivity"
+    if isinstance(model, list | tuple):
+        return _of_mean(model, x, step=step, exact=exact, signed=signed, limits=limits)
     predict = predictor(model, where=where)
     values, names = read_samples(x, model, where=where)
     half = _half_ranges(model, values, limits, names)
@@ -99,7 +102,7 @@ def sensitivity(
         if not hasattr(model, "gradient"):
             raise InputError(
                 f"{where}: exact=True needs a model with a gradient method, got {type(model).__name__}. "
-                "Use exact=False, which differs by a relative 1e-6 for smooth models."
+                "Use exact=False, which differs little for smooth models."
             )
         slopes = np.asarray(model.gradient(as_fitted(model, values)), dtype=np.float64) * half
     else:
@@ -107,6 +110,19 @@ def sensitivity(
             raise InputError(f"{where}: step must be a positive number, got {step!r}. The paper takes 0.001.")
         slopes = _central_differences(predict, values, step * half) / (2 * step)
     return _like(x, slopes if signed else np.abs(slopes), step=None if exact else step)
+
+
+def _of_mean(models: Sequence[Any], x: Any, *, signed: bool, limits: Limits | None, **how: Any) -> Any:
+    if not models:
+        raise InputError("sensitivity: the list of models must not be empty. Pass one fitted model or several.")
+    if limits is None:
+        values, _ = read_samples(x, models[0], where="sensitivity")
+        limits = values.min(axis=0), values.max(axis=0)
+    mean = sensitivity(models[0], x, signed=True, limits=limits, **how)
+    for model in models[1:]:
+        mean = mean + sensitivity(model, x, signed=True, limits=limits, **how)
+    mean = mean / len(models)
+    return mean if signed else abs(mean)
 
 
 def _half_ranges(model: Any, values: np.ndarray, limits: Limits | None, names: Sequence[str]) -> np.ndarray:
@@ -148,7 +164,10 @@ def _like(x: Any, slopes: np.ndarray, *, step: float | None) -> Any:
         out.attrs["method"] = how
         return out
     if isinstance(x, xr.DataArray):
-        return x.copy(data=slopes).assign_attrs(units="um min-1", method=how, long_name="Sensitivity")
+        out = x.copy(data=slopes)
+        # The units of x are those of the features.
+        out.attrs = {"long_name": "Sensitivity", "method": how}
+        return out
     return slopes
 
 

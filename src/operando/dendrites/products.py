@@ -31,8 +31,9 @@ class NormalProduct:
 
     .. math:: \\sum_n \\delta_j h_i\\,\\delta_{j'} h_{i'} = \\sum_n (\\delta_j \\delta_{j'}) (h_i h_{i'})
 
-    depends on unordered pairs of units and of inputs only, so a product of the pairs gives the block of the layer with half the
-    arithmetic of a symmetric product; between layers there is nothing to save. Small Jacobians are multiplied as they are.
+    depends on unordered pairs of units and of inputs only, so a product of the pairs gives the block of the layer with
+    half the arithmetic of a symmetric product; between layers there is nothing to save. Small Jacobians are multiplied
+    as they are.
 
     Memory: a slice of the Jacobian of some 2 MiB, and the pairs.
     """
@@ -72,7 +73,11 @@ class NormalProduct:
                 jacobian(self.layers, sliced_d, sliced_h, out=columns)
                 if self.structured:
                     self._blocks(
-                        [delta[0] for delta in sliced_d], [u[0] for u in sliced_h], columns[0], out[start], add=first > 0
+                        [delta[0] for delta in sliced_d],
+                        [u[0] for u in sliced_h],
+                        columns[0],
+                        out[start],
+                        add=first > 0,
                     )
                 else:
                     for own, target in zip(columns, out, strict=True):

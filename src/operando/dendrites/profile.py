@@ -6,8 +6,12 @@ import numpy as np
 
 _SCALE = 255.0
 _STEPS = 12
-# Of the logarithm of the line's brightness along it.
-_AMPLITUDE_SPREAD = 0.5
+# Where the squares fall by less than this share, a fit has ended.
+_SETTLED = 1e-3
+# Gray values that the line's own light has left at its half thickness.
+_LEVEL = 30.0
+# Of the logarithm of the line's sharpness: before anything is known about the line, and along it.
+_SHARPNESS_SPREAD = 1.5, 0.25
 # Rows of a run that are looked at from each of its ends: what lies further inside is clipped.
 _INSIDE = 2
 # The step from electrolyte to metal lies under the clip. It is somewhere between sharp and as wide as the line: in the
@@ -60,61 +64,69 @@ def noise_variance(second: np.ndarray) -> float:
 
 
 def fit_centers(
-    gray: np.ndarray, bright: np.ndarray, start: np.ndarray, stop: np.ndarray, seen: np.ndarray, saturation: float
+    gray: np.ndarray,
+    bright: np.ndarray,
+    start: np.ndarray,
+    stop: np.ndarray,
+    seen: np.ndarray,
+    *,
+    threshold: float,
+    saturation: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row of the center of a bright run in each column, and its sigma, in px.
 
     Notes
     -----
-    Model: ``b(y) + A exp(-(y - y0)^2 / 2 w^2)``, ``b`` the gray value of the electrolyte before and of the metal
-    behind the center. Clipped pixels count only where the model stays below the clip. All columns at once, by
-    Gauss-Newton with damping; the amplitude is drawn to the median of the frame, which is what a line with one
-    visible flank has to go by.
+    Model: ``b(y) + L exp(m (1 - (y - y0)^2 / H^2))``, ``b`` the gray value of the electrolyte before and of the metal
+    behind the center. This is a Gaussian of amplitude ``L exp(m)`` and standard deviation ``H / sqrt(2 m)``, written
+    with what its flanks show: where they end (H) and how steep they are (m); a line with a flat top is one with large
+    m. Pixels at or above the threshold count only where the model stays below them: how bright the line is inside
+    says nothing about where it is. All columns at once, by Gauss-Newton with damping; m is drawn to its median over
+    the frame, which is what a line with one visible flank has to go by.
     """
     # On one scale, what is assumed about gray values holds for 16 bit too.
-    gray, saturation = gray * (_SCALE / saturation), _SCALE
+    gray, limit = gray * (_SCALE / saturation), threshold * (_SCALE / saturation)
     columns = np.flatnonzero(seen)
     begin, end = start[columns], stop[columns]
-    length = np.median(end - begin)
-    reach = int(np.clip(np.ceil(0.6 * length) + 3, 6, 20))
+    half = (end - begin) / 2
+    reach = int(np.clip(np.ceil(1.2 * np.median(half)) + 3, 6, 20))
     a, b = noise_model(gray, start, stop, seen, reach)
     index, used = _window(bright, columns, begin, end, reach)
     values = gray[index, columns[:, None]]
     used &= np.isfinite(values)
     values = np.where(used, values, 0.0)
-    clipped = used & (values >= saturation)
+    clipped = used & (values >= limit)
     y = index - ((begin + end - 1) / 2)[:, None]
 
-    variance = a + b * np.clip(values, 0, None)
-    weight = np.where(used, 1 / variance, 0.0)
+    weight = np.where(used, 1 / (a + b * np.clip(values, 0, None)), 0.0)
     free = used & ~clipped
-    side = index < begin[:, None]
-    electrolyte, metal = _background(values, free & side), _background(values, free & ~side & (index >= end[:, None]))
-    width = (end - begin) / 3.2
-    parameters = np.stack(
-        [np.zeros(columns.size), np.full(columns.size, np.log(3 * saturation)), np.log(width), electrolyte, metal],
+    before, behind = free & (index < begin[:, None]), free & (index >= end[:, None])
+    prior = np.stack(
+        [
+            np.zeros(columns.size),
+            np.log(half + 0.5),
+            np.full(columns.size, np.log(2.0)),
+            _background(values, before),
+            _background(values, behind),
+        ],
         axis=1,
     )
-    prior = parameters.copy()
-    precision = np.array([1e-4, 1.0, 1.0, 1e-3, 1e-3])
-    parameters, *_ = _gauss_newton(y, values, weight, clipped, saturation, parameters, prior, precision)
-    prior[:, 1] = np.median(parameters[:, 1])
-    precision[1] = 1 / _AMPLITUDE_SPREAD**2
-    parameters, hessian, squares, weighted = _gauss_newton(
-        y, values, weight, clipped, saturation, parameters, prior, precision
-    )
+    precision = np.array([1e-4, 1.0, 1 / _SHARPNESS_SPREAD[0] ** 2, 1e-3, 1e-3])
+    fitted, *_ = _gauss_newton(y, values, weight, clipped, prior, prior, precision)
+    prior[:, 2] = np.median(fitted[:, 2])
+    precision[2] = 1 / _SHARPNESS_SPREAD[1] ** 2
+    fitted, hessian, squares, weighted = _gauss_newton(y, values, weight, clipped, fitted, prior, precision)
     covariance = np.linalg.inv(hessian)
     freedom = np.maximum(free.sum(axis=1) - 4.0, 1.0)
-    misfit = max(1.0, float(np.median(squares / freedom)))
-    half = (end - begin) / 2
-    step = (covariance @ (np.swapaxes(weighted, 1, 2) @ _sharp_against_wide(y, parameters)[..., None]))[:, 0, 0]
-    sigma = np.sqrt(covariance[:, 0, 0] * np.maximum(misfit, squares / freedom) + step**2 / 4)
+    misfit = np.maximum(max(1.0, float(np.median(squares / freedom))), squares / freedom)
+    step = (covariance @ (np.swapaxes(weighted, 1, 2) @ _sharp_against_wide(y, fitted)[..., None]))[:, 0, 0]
+    variance = covariance[:, 0, 0] * misfit + step**2 / 4
     # With one flank outside the field, width and center can hardly be told apart.
     cut = (begin == 0) | (end == gray.shape[0])
-    sigma = np.where(cut, np.hypot(sigma, np.exp(parameters[:, 2]) / 2), sigma)
-    lost = ~(np.abs(parameters[:, 0]) <= half) | ~np.isfinite(sigma) | (sigma > half)
+    sigma = np.sqrt(variance + np.where(cut, _width(fitted)[:, 0] / 2, 0.0) ** 2)
+    lost = ~(np.abs(fitted[:, 0]) <= half) | ~np.isfinite(sigma) | (sigma > half)
     row, spread = np.full((2, seen.size), np.nan)
-    row[columns] = (begin + end - 1) / 2 + np.where(lost, 0.0, parameters[:, 0])
+    row[columns] = (begin + end - 1) / 2 + np.where(lost, 0.0, fitted[:, 0])
     spread[columns] = np.where(lost, np.maximum(half / np.sqrt(3), 0.3), sigma)
     return row, spread
 
@@ -147,23 +159,40 @@ def _model(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values and derivatives, shapes (columns, pixels) and (columns, pixels, 5)."""
     from scipy.special import ndtr
 
-    center, amplitude, width, electrolyte, metal = (p[:, i, None] for i in range(5))
-    w = np.exp(width)
-    u = (y - center) / w
-    bell = np.exp(-0.5 * u**2)
-    ridge = np.exp(amplitude) * bell
-    beyond = ndtr(_SHARPER * u)
-    step = (metal - electrolyte) * _SHARPER * np.exp(-0.5 * (_SHARPER * u) ** 2) / np.sqrt(2 * np.pi)
+    center, electrolyte, metal = p[:, :1], p[:, 3:4], p[:, 4:]
+    half, sharpness, width = np.exp(p[:, 1:2]), np.exp(p[:, 2:3]), _width(p)
+    d = y - center
+    below = 1 - (d / half) ** 2
+    ridge = _LEVEL * np.exp(np.minimum(sharpness * below, 20.0))
+    slope = ridge * 2 * sharpness / half**2
+    u = _SHARPER * d / width
+    beyond = ndtr(u)
+    density = (metal - electrolyte) * np.exp(-0.5 * u**2) / np.sqrt(2 * np.pi)
     value = ridge + electrolyte + (metal - electrolyte) * beyond
-    derivatives = np.stack([(ridge * u - step) / w, ridge, ridge * u**2 - step * u, 1 - beyond, beyond], axis=2)
+    by_width = density * u
+    derivatives = np.stack(
+        [
+            slope * d - density * _SHARPER / width,
+            slope * d**2 - by_width,
+            ridge * sharpness * below + by_width / 2,
+            1 - beyond,
+            beyond,
+        ],
+        axis=2,
+    )
     return value, derivatives
+
+
+def _width(p: np.ndarray) -> np.ndarray:
+    """Standard deviation of the Gaussian, shape (columns, 1)."""
+    return np.asarray(np.exp(p[:, 1:2] - p[:, 2:3] / 2) / np.sqrt(2))
 
 
 def _sharp_against_wide(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """How much the gray values would differ if the step under the line were as wide as the line, or sharp."""
     from scipy.special import ndtr
 
-    u = (y - p[:, :1]) / np.exp(p[:, 2:3])
+    u = (y - p[:, :1]) / _width(p)
     return np.asarray((p[:, 4:] - p[:, 3:4]) * (ndtr(u) - (u > 0)))
 
 
@@ -172,7 +201,6 @@ def _gauss_newton(
     values: np.ndarray,
     weight: np.ndarray,
     clipped: np.ndarray,
-    saturation: float,
     start: np.ndarray,
     prior: np.ndarray,
     precision: np.ndarray,
@@ -206,10 +234,13 @@ def _gauss_newton(
         tried = p + change
         new_total, new_squares, new_active, new_tape = cost(tried)
         better = new_total <= total
+        settled = np.where(better, total - new_total < _SETTLED * (1 + total), damping > 1 / _SETTLED)
         p = np.where(better[:, None], tried, p)
         total, squares = np.where(better, new_total, total), np.where(better, new_squares, squares)
         active, tape = np.where(better[:, None], new_active, active), np.where(better[:, None, None], new_tape, tape)
         damping = np.where(better, damping * 0.2, damping * 10)
+        if settled.all():
+            break
     jacobian = tape[..., :-1]
     weighted = jacobian * active[..., None]
     return p, np.swapaxes(weighted, 1, 2) @ jacobian + np.diag(precision), squares, weighted

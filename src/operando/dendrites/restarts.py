@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from operando.core.errors import InputError
 from operando.dendrites.layers import Array, Layers
 from operando.dendrites.network import BayesianNetwork
-from operando.dendrites.training import Trained, train
+from operando.dendrites.training import train
 
 _BATCH = 16  # networks that share the cost of a Python call
 _SMALL = 65536  # entries of a Jacobian above which the products dominate and a batch gains nothing
@@ -49,10 +50,18 @@ def train_networks(
     list of BayesianNetwork
         In the order of the tasks.
 
+    Raises
+    ------
+    InputError
+        Where there is no worker, or as `BayesianNetwork.fit`.
+
     Notes
     -----
-    Small networks on few samples, whose training is spent in Python rather than in products, are stacked into batches of equal
-    shape; each keeps its own step, regularization and end. The number of workers changes nothing in a result.
+    Small networks on few samples, whose training is spent in Python rather than in products, are stacked into batches
+    of equal shape; each keeps its own step, regularization and end. Neither the batch nor the number of workers changes a
+    result.
+
+    Memory: three N x N matrices per worker (per network of a batch), and one per finished network.
 
     Examples
     --------
@@ -64,7 +73,7 @@ def train_networks(
     """
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     workers = workers if workers is not None else (os.cpu_count() or 1)
     if workers < 1:
@@ -75,26 +84,21 @@ def train_networks(
         network = BayesianNetwork(hidden=hidden, max_epochs=max_epochs, random_state=random_state, **settings)
         prepared.append(network._prepare(X, y))
         networks.append(network)
-    pieces = _pieces(prepared, workers)
 
-    def work(piece: list[int]) -> None:
-        import numpy as np
-
-        parts = [prepared[index] for index in piece]
-        rules = networks[piece[0]]._rules()
-        inputs = np.stack([part[2] for part in parts]) if len(parts) > 1 else parts[0][2][None]
-        trained: list[Trained] = train(
-            parts[0][0], np.stack([part[1] for part in parts]), inputs, np.stack([part[3] for part in parts]), rules
+    def work(piece: list[int]) -> int:
+        layers = prepared[piece[0]][0]
+        starts, inputs, targets = (
+            np.stack(parts) for parts in zip(*(prepared[index][1:] for index in piece), strict=True)
         )
-        for index, result in zip(piece, trained, strict=True):
-            networks[index]._keep(result, prepared[index][0], prepared[index][3].size)
+        results = train(layers, starts, inputs, targets, networks[piece[0]]._rules())
+        for index, trained in zip(piece, results, strict=True):
+            networks[index]._keep(trained, layers, targets.shape[1])
+        return len(piece)
 
     done = 0
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(work, piece): len(piece) for piece in pieces}
-        for future in as_completed(futures):
-            future.result()
-            done += futures[future]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        for finished in as_completed([pool.submit(work, piece) for piece in _pieces(prepared, workers)]):
+            done += finished.result()
             if progress is not None:
                 progress(done, len(networks))
     return networks
@@ -114,11 +118,63 @@ def _pieces(prepared: list[tuple[Layers, Array, Array, Array]], workers: int) ->
 
 
 def best_of(
-    X: ArrayLike, y: ArrayLike, restarts: int = 8, *, random_state: int = 0, workers: int | None = None, **settings: Any
+    X: ArrayLike,
+    y: ArrayLike,
+    restarts: int = 8,
+    *,
+    hidden: tuple[int, ...] = (16, 16),
+    max_epochs: int = 1000,
+    random_state: int = 0,
+    workers: int | None = None,
+    **settings: Any,
 ) -> tuple[BayesianNetwork, pd.DataFrame]:
-    """The network of the highest evidence among several starts, and the table of the optima they found."""
+    """The network of the highest evidence among several starts, and the table of the optima they found.
+
+    Parameters
+    ----------
+    X, y, hidden, max_epochs, **settings
+        As `BayesianNetwork` and its `fit` take them.
+    restarts : int
+        Number of starts.
+    random_state : int
+        Seed of the first start; the others follow it.
+    workers : int, optional
+        As in `train_networks`.
+
+    Returns
+    -------
+    BayesianNetwork
+        That of the highest ``log_evidence_``.
+    pandas.DataFrame
+        One row per start: ``seed``, ``gamma``, ``alpha``, ``beta``, ``log_evidence``, ``epochs``, ``stopped_by`` and
+        ``optimum``, which numbers the distinct optima from the best one, 0.
+
+    Raises
+    ------
+    InputError
+        Where there is no start.
+
+    Notes
+    -----
+    Starts whose log evidence lies within 0.01 of each other's count as one optimum: their odds differ by 1 %. One that
+    was stopped by its epochs has not arrived; its number says only where it stood.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 21)[:, None]
+    >>> network, optima = best_of(x, x[:, 0] ** 2 + 0.01 * np.cos(40 * x[:, 0]), 3, hidden=(3,))
+    >>> bool(network.log_evidence_ == optima["log_evidence"].max())
+    True
+    """
+    if restarts < 1:
+        raise InputError(f"best_of: restarts must be at least 1, got {restarts}. Eight are usual.")
     networks = train_networks(
-        [(X, y, random_state + restart) for restart in range(restarts)], workers=workers, **settings
+        [(X, y, random_state + restart) for restart in range(restarts)],
+        hidden=hidden,
+        max_epochs=max_epochs,
+        workers=workers,
+        **settings,
     )
     table = pd.DataFrame(
         {
@@ -131,4 +187,9 @@ def best_of(
             "stopped_by": [network.stopped_by_ for network in networks],
         }
     )
-    return networks[int(table["log_evidence"].to_numpy().argmax())], table
+    order = np.argsort(-table["log_evidence"].to_numpy(), kind="stable")
+    gaps = -np.diff(table["log_evidence"].to_numpy()[order]) > 0.01
+    optimum = np.empty(restarts, dtype=int)
+    optimum[order] = np.concatenate([[0], np.cumsum(gaps)])
+    table["optimum"] = optimum
+    return networks[int(order[0])], table

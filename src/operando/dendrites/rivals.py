@@ -16,8 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 from operando.core.errors import InputError, nearest
 from operando.dendrites.scores import score_intervals
 from operando.dendrites.splits import require_columns
+from operando.dendrites.within import WithinFrames
 
 TARGET = "growth_rate_next"
+WITHIN = " within frames"
 
 MODELS = (
     "persistence",
@@ -28,8 +30,11 @@ MODELS = (
     "Gaussian process",
     "plain network",
     "Bayesian network",
+    "linear within frames",
+    "Bayesian network within frames",
 )
 CONFORMAL_NETWORK = "Bayesian network, conformal"
+THINNED = 8  # points; see WithinFrames
 GAUSSIAN_PROCESS_ROWS, LENGTH_SCALE_ROWS = 500, 150
 
 
@@ -40,7 +45,7 @@ def rival(
     hidden: Sequence[int] = (16, 16),
     max_epochs: int = 250,
     random_state: int = 0,
-) -> OnColumns:
+) -> Any:
     """Make one of the models that are compared.
 
     Parameters
@@ -58,6 +63,8 @@ def rival(
           random; predictions from 500 rows (its cost grows with their cube)
         - ``"plain network"``: the same layers trained by Adam with early stopping on a tenth of the rows
         - ``"Bayesian network"``: :class:`BayesianNetwork`
+        - ``"linear within frames"``, ``"Bayesian network within frames"``: the stage mean plus least squares, or a
+          network trained on every eighth point, on deviations from the frame's mean (``WithinFrames``)
     columns : sequence of str, optional
         Features; all at both times by default. Persistence and the stage mean do not use them.
     hidden : sequence of int
@@ -69,7 +76,7 @@ def rival(
 
     Returns
     -------
-    OnColumns
+    regressor
         Not fitted; ``fit(table, y)`` and ``predict(table)`` take rows of the feature table.
 
     Raises
@@ -95,7 +102,11 @@ def rival(
         from operando.dendrites.features import feature_names
 
         columns = feature_names()
-    return OnColumns(_estimator(name, tuple(hidden), max_epochs, random_state), list(columns))
+    within = name.endswith(WITHIN)
+    estimator = _estimator(name.removesuffix(WITHIN), tuple(hidden), max_epochs, random_state)
+    if within:
+        return WithinFrames(estimator, list(columns), every=1 if name.startswith("linear") else THINNED)
+    return OnColumns(estimator, list(columns))
 
 
 def correlation_by_stage(
@@ -255,13 +266,13 @@ class SubsetGaussianProcess(RegressorMixin, BaseEstimator):
         """Find the length scales by maximum likelihood, then condition on more rows."""
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         features = X.shape[1]
         drawn = np.random.default_rng(self.random_state).permutation(len(y))[: self.rows]
         few = drawn[: self.scale_rows]
         kernel = ConstantKernel() * RBF(np.full(features, np.sqrt(features)), (1e-1, 1e3)) + WhiteKernel()
-        with threadpool_limits(1):  # hundreds of products too small to be worth waking a second thread for
+        with threadpool_limits(1):  # hundreds of products, too small to be worth a second thread
             found = GaussianProcessRegressor(kernel, normalize_y=True).fit(X[few], y[few]).kernel_
             self.process_ = GaussianProcessRegressor(found, optimizer=None, normalize_y=True).fit(X[drawn], y[drawn])
         return self

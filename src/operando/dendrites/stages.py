@@ -12,6 +12,9 @@ from operando.core.quantities import quantity_table
 STAGES = ("none", "partial", "full")
 """No, partial and full depletion; a stage is the index into these."""
 
+# Robust standard deviations from the median beyond which a column is not of this surface (a break, a speck).
+_OUTLIER = 5.0
+
 
 def depletion_stage(
     surface_concentration: xr.DataArray,
@@ -31,7 +34,7 @@ def depletion_stage(
         As :func:`operando.dendrites.surface_concentration` returns it; concentrations or relative gray values that
         are 0 without salt. A coordinate ``sigma`` is used.
     initial : float, optional
-        Concentration before the current, in the same unit. Default: the lateral median of the first frame, which
+        Concentration before the current, in the same unit. Default: the lateral mean of the first frame, which
         must then be one before depletion.
     none_above, full_below : float
         Bounds on the remaining share c / initial: "none" above the first, "full" below the second, "partial"
@@ -57,13 +60,14 @@ def depletion_stage(
 
     Notes
     -----
-    .. math:: s(t) = \mathrm{median}_x\, c(x, t) / c_0
+    .. math:: s(t) = \langle c(x, t) \rangle_x / c_0
 
-    The median is not moved by columns at which the line broke. Its sigma is that of measuring: 1.2533 times the
-    columns' own sigma over the square root of their number, of which those under one smoothing kernel count once.
-    That the surface is depleted unevenly is no error and no part of it. "Partial" needs s + level sigma <
-    none_above, "full" s - level sigma < full_below: depletion is claimed only beyond the noise, and "full" is
-    what cannot be told from the lower bound. A gray value that is not 0 without salt shifts s; no sigma shows it.
+    The mean leaves out columns more than five robust standard deviations from the median, as where the line broke.
+    Its sigma is that of measuring: the columns' own over the square root of their number, of which those under one
+    smoothing kernel count once. That the surface is depleted unevenly is no error and no part of it. "Partial" needs
+    s + level sigma < none_above, "full" s - level sigma < full_below: depletion is claimed only beyond the noise,
+    and "full" is what cannot be told from the lower bound. A gray value that is not 0 without salt shifts s; no
+    sigma shows it.
 
     The bounds are conventions. Ma 2021 names the stages and gives no bounds; here "none" keeps more than half of
     the salt and "full" less than a tenth.
@@ -75,16 +79,7 @@ def depletion_stage(
     ['none', 'none', 'partial', 'full']
     """
     _check_bounds(none_above, full_below, hysteresis)
-    if not isinstance(surface_concentration, xr.DataArray) or surface_concentration.dims not in (
-        ("t",),
-        ("t", "x"),
-        ("x", "t"),
-    ):
-        got = getattr(surface_concentration, "dims", type(surface_concentration).__name__)
-        raise AxesError(
-            f"depletion_stage: a DataArray with dims (t, [x]) is needed, got {got}. Select or rename first."
-        )
-    values = surface_concentration.transpose("t", ...)
+    values = _checked(surface_concentration, "depletion_stage")
     center, sigma = _lateral(values)
     start = _initial(center, initial)
     share, spread = center / start, sigma / start
@@ -145,8 +140,8 @@ def stage_of_point(
     [[0, 0], [1, 2]]
     """
     _check_bounds(none_above, full_below, 0.0)
-    first = surface_concentration.transpose("t", ...).values[0] if "t" in surface_concentration.dims else np.nan
-    start = _initial(np.atleast_1d(np.nanmedian(first)), initial)
+    values = _checked(surface_concentration, "stage_of_point")
+    start = _initial(_lateral(values)[0], initial)
     share = surface_concentration.drop_vars("sigma", errors="ignore").astype(float) / start
     stage = (share < none_above).astype(np.int64) + (share < full_below)
     out = stage.where(np.isfinite(share), -1).astype(np.int64)
@@ -205,6 +200,13 @@ def stage_velocities(table: pd.DataFrame, *, rate: str = "growth_rate_next") -> 
     return quantity_table(rows)
 
 
+def _checked(salt: xr.DataArray, where: str) -> xr.DataArray:
+    if not isinstance(salt, xr.DataArray) or set(salt.dims) not in ({"t"}, {"t", "x"}):
+        got = getattr(salt, "dims", type(salt).__name__)
+        raise AxesError(f"{where}: a DataArray with dims (t, [x]) is needed, got {got}. Select or rename first.")
+    return salt.transpose("t", ...)
+
+
 def _check_bounds(none_above: float, full_below: float, hysteresis: float) -> None:
     if not (0 <= full_below < none_above <= 1.5 and 0 <= hysteresis < none_above - full_below):
         raise InputError(
@@ -224,7 +226,7 @@ def _initial(center: np.ndarray, initial: float | None) -> float:
 
 
 def _lateral(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Median over x of every frame and its sigma; without x the value and its own sigma."""
+    """Mean over x of every frame without outliers, and its sigma; without x the value and its own sigma."""
     data = values.values.astype(float)
     own = np.full(data.shape, np.nan)
     if "sigma" in values.coords:
@@ -237,8 +239,10 @@ def _lateral(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     for i, (row, spread) in enumerate(zip(data, own, strict=True)):
         known = np.isfinite(row)
         if known.any():
-            center[i] = np.median(row[known])
-            variance = spread[known & np.isfinite(spread)] ** 2
+            away = np.abs(row - np.median(row[known]))
+            kept = known & (away <= _OUTLIER * 1.4826 * np.median(away[known]))
+            center[i] = row[kept].mean()
+            variance = spread[kept & np.isfinite(spread)] ** 2
             if variance.size:
-                sigma[i] = min(1.0, 1.2533 * np.sqrt(together / variance.size)) * np.sqrt(variance.mean())
+                sigma[i] = np.sqrt(min(1.0, together / variance.size) * variance.mean())
     return center, sigma

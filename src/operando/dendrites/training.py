@@ -1,4 +1,4 @@
-"""Bayesian-regularized Levenberg-Marquardt training of tanh networks, many at once (MacKay 1992; Foresee & Hagan 1997)."""
+"""Levenberg-Marquardt training with Bayesian regularization, many networks at once (MacKay; Foresee & Hagan)."""
 
 from __future__ import annotations
 
@@ -79,10 +79,14 @@ def train(layers: Layers, starts: Array, inputs: Array, targets: Array, rules: R
     .. math:: \\gamma = N - \\alpha\\,\\mathrm{tr}(\\beta J^T J + \\alpha I)^{-1},\\quad
               \\alpha = \\gamma / 2 E_W,\\quad \\beta = (n - \\gamma) / 2 E_D.
 
-    An epoch costs one product :math:`J^T J`, a Cholesky factor per try, and one more with its inverse for the trace. The
-    networks of a batch advance together but never wait: one refused step of a member is one accepted step of another.
+    An epoch costs one product :math:`J^T J`, a Cholesky factor per try, and one more with its inverse for the trace.
+    The networks of a batch advance together but never wait: while one has its step refused another takes its own.
 
-    Memory: three N x N matrices per network, and the activations.
+    Memory: two N x N matrices per network, one per batch, and the activations.
+
+    References
+    ----------
+    MacKay, *Neural Computation* **4** (1992) 448; Foresee, Hagan, *Proc. ICNN* **3** (1997) 1930.
     """
     return _Batch(layers, starts, inputs, targets, rules).run()
 
@@ -126,8 +130,8 @@ class _Batch:
         everyone = np.arange(len(self.member))
         predicted, entering = forward(self.layers, self.weights, self.inputs)
         errors = predicted - self.targets
-        self.e_d = np.einsum("ij,ij->i", errors, errors) / self.divisor
-        self.e_w = np.einsum("ij,ij->i", self.weights, self.weights)
+        self.e_d = np.vecdot(errors, errors) / self.divisor
+        self.e_w = np.vecdot(self.weights, self.weights)
         self.gamma = np.full(len(everyone), float(self.count))
         self.alpha = _ratio(self.gamma, self.e_w)
         free = self.n - self.count
@@ -175,10 +179,12 @@ class _Batch:
             trial[i] = self._step(i)
         predicted, entering = forward(self.layers, trial, self.inputs)
         errors = predicted - self.targets
-        e_d = np.einsum("ij,ij->i", errors, errors) / self.divisor
-        e_w = np.einsum("ij,ij->i", trial, trial)
+        e_d = np.vecdot(errors, errors) / self.divisor
+        e_w = np.vecdot(trial, trial)
         taken = self.beta * e_d + self.alpha * e_w < self.f
-        self.mu = np.where(taken, np.maximum(self.mu * self.rules.mu_decrease, self.rules.mu_min), self.mu * self.rules.mu_increase)
+        self.mu = np.where(
+            taken, np.maximum(self.mu * self.rules.mu_decrease, self.rules.mu_min), self.mu * self.rules.mu_increase
+        )
         which = np.flatnonzero(taken)
         if not len(which):
             return
@@ -189,7 +195,7 @@ class _Batch:
         self.e_d[which], self.e_w[which] = e_d[which], e_w[which]
         self.epoch[which] += 1
         self._normal(which, errors, entering)
-        self.gamma[which] = [self._gamma(i) for i in which]
+        self.gamma[which] = [self._gamma(int(i)) for i in which]
         self.alpha[which] = _ratio(self.gamma[which], self.e_w[which])
         self.beta[which] = _ratio(self.n - self.gamma[which], self.e_d[which])
         self.f[which] = self.beta[which] * self.e_d[which] + self.alpha[which] * self.e_w[which]
@@ -220,7 +226,7 @@ class _Batch:
         gradient = self.pulled[which]
         if self.rules.gradient_of == "objective":
             gradient = self.beta[which, None] * gradient + self.alpha[which, None] * self.weights[which]
-        norm = 2.0 * np.linalg.norm(gradient, axis=1)
+        norm = 2.0 * np.sqrt(np.vecdot(gradient, gradient))
         if len(which) == len(self.member):
             self.gradient = norm
         else:

@@ -148,9 +148,10 @@ def salt_diffusion(
     .. math:: \\partial_t c = \\partial_y (D(c)\\, \\partial_y c), \\quad
               D\\, \\partial_y c = w(t)\\, c_0 \\ \\text{at both electrodes}
 
-    Method of lines: finite volumes on a grid of Chebyshev spacing, LSODA with a banded Jacobian. Salt is conserved to rounding. Against Sand's solution the depletion time is 0.1 % off with 120 cells where
-    the diffusion layer is thin (a twentieth of the thickness), second order in the cells. The transference is taken
-    as constant, the electrolyte as at rest, and the electrodes as flat. Memory: cells times times.
+    Method of lines: finite volumes on a grid of Chebyshev spacing, LSODA with a banded Jacobian. Salt is conserved to
+    rounding. Against Sand's solution the depletion time is 0.1 % off with 120 cells where the diffusion layer is thin
+    (a twentieth of the thickness), second order in the cells. The transference is taken as constant, the electrolyte as
+    at rest, and the electrodes as flat. Memory: cells times times.
 
     Examples
     --------

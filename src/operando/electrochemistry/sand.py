@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from operando.core.errors import InputError
 from operando.core.lithium import FARADAY_C_MOL
@@ -133,7 +134,8 @@ def _integral_to_the_limit(diffusivity: Any, concentration: float) -> float:
                 f"{np.nanmin(spread):g} m2 s-1. Hold it constant outside of the range that was measured."
             )
         excess = cumulative_trapezoid((c - concentration) * spread, c, initial=0.0)
-        if excess[-1] >= 0:
+        # A diffusivity that falls off with the salt sets no upper end: what it can carry has converged by then.
+        if excess[-1] >= 0 or highest > 60 * concentration:
             total = cumulative_trapezoid(spread, c, initial=0.0)
             # Up to c0 the excess only falls; it is monotonic beyond.
             beyond = c > concentration
@@ -241,7 +243,8 @@ def transition_time(
     -----
     In chronopotentiometry the transition time is when the voltage runs away because the salt at an electrode is used
     up. A voltage that reaches the limit says that the cell could not carry the current, not why: a film, a lost
-    contact, or a lack of salt all do it. Sigma is the spacing of the rows over the root of 12.
+    contact, or a lack of salt all do it. Sigma is the spacing of the rows over the root of 12, or the usual
+    spacing where the cycler logged faster just then.
 
     Examples
     --------
@@ -274,7 +277,7 @@ def transition_time(
     began = time[first]
     after = time[min(end + 1, time.size - 1)]
     at = (time[end] + after) / 2
-    sigma = (after - time[end]) / np.sqrt(12)
+    sigma = max(after - time[end], float(np.median(np.diff(time)))) / np.sqrt(12)
     seen = f"current {tolerance:.0%} below {held:.4g} mA" if kind != "none" else "the current was held or switched off"
     row: dict[str, Any] = {"component": "cell", "method": seen, "t": at}
     table = quantity_table([
@@ -327,8 +330,8 @@ def concentration_overpotential(
     """
     check_positive("concentration_overpotential", temperature_k=temperature_k)
     check_transference("concentration_overpotential", transference)
-    ratio = dissolving / plated
     with np.errstate(invalid="ignore", divide="ignore"):
-        logarithm = np.log(ratio)
-    logarithm = logarithm.where(ratio > 0) if hasattr(logarithm, "where") else np.where(ratio > 0, logarithm, np.nan)
+        logarithm = np.log(dissolving / plated)
+    known = np.isfinite(logarithm)
+    logarithm = logarithm.where(known) if isinstance(logarithm, xr.DataArray) else np.where(known, logarithm, np.nan)
     return 2 * _GAS_J_MOL_K * temperature_k / FARADAY_C_MOL * (1 - transference) * logarithm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from operando.report import style
 from operando.report.spectral_style import finish
 
 _PREDICTIONS = ("split", "model", "repeat", "sample", "measured", "predicted", "part")
+_BOX = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 1.0}
 _PARTS = {"train": "training", "test": "test"}
 
 
@@ -75,7 +77,7 @@ def forecast_scatter(
             _cloud(ax, drawn, table, limits)
             _corner(ax, scores, split, model, repeat, part)
             if line == 0:
-                ax.set_title(f"{models[model]}\n{_PARTS[part]}", pad=3)
+                ax.set_title("\n".join([*_heading(models[model], cell), _PARTS[part]]), pad=3)
         name = look.SPLIT_LABELS.get(split, split).split(" (")[0]
         axes[line, 0].set_ylabel(f"{name}\n{look.rate_label('forecast', table, predictions)}")
     for ax in axes[-1]:
@@ -103,6 +105,11 @@ def rate_limits(rates: pd.Series) -> tuple[float, float]:
     return float(min(low - room, 0.0)), float(high + room)
 
 
+def _heading(title: str, width_mm: float) -> list[str]:
+    """A heading in lines that fit above a panel; brackets here are layers of a network, not units."""
+    return textwrap.wrap(title, max(int(width_mm / 1.5), 12))
+
+
 def _cloud(ax: Any, drawn: pd.DataFrame, table: pd.DataFrame | None, limits: tuple[float, float]) -> None:
     ax.plot(limits, limits, color=style.MUTED, lw=0.7, zorder=1)
     colors: Any = style.INK
@@ -124,7 +131,7 @@ def _corner(ax: Any, scores: pd.DataFrame, split: str, model: str, repeat: int, 
     text = f"R = {look.r_text(float(row[f'r_{part}']))}"
     if part == "test" and "r_within" in scores:
         text += f"\nwithin frames {look.r_text(float(row['r_within']))}"
-    ax.text(0.04, 0.97, text, transform=ax.transAxes, va="top", fontsize=6.5, linespacing=1.15)
+    ax.text(0.04, 0.97, text, transform=ax.transAxes, va="top", fontsize=6.5, linespacing=1.15, bbox=_BOX)
 
 
 def _dots(stages: pd.Series) -> list[Any]:
@@ -176,18 +183,20 @@ def forecast_along(
     rows = [split for split in ("random", look.known(honest, found, where=where, what="honest")) if split in found]
     for model in models:
         look.known(model, dict.fromkeys(predictions["model"]), where=where, what="a model")
-    figure = style.new_figure(style.DOUBLE_MM, 14 + 44 * len(rows))
+    figure = style.new_figure(style.DOUBLE_MM, 14 + 48 * len(rows))
     axes = figure.subplots(len(rows), len(models), squeeze=False, sharey="row")
+    wide = (style.DOUBLE_MM - 20) / len(models)
     for line, split in enumerate(rows):
         for column, (model, title) in enumerate(models.items()):
             ax = axes[line, column]
             drawn = chosen(predictions, split, model, repeat, "test")
             if split == "random":
                 _sample(ax, drawn, points, seed)
-                ax.set_title(f"{title}: {min(points, len(drawn))} random test points", pad=3)
+                said = f"{min(points, len(drawn))} random test points"
             else:
                 said = _along(ax, drawn, table, where=where)
-                ax.set_title(f"{title}: held out, {said}", pad=3)
+                said = f"held out, {said}"
+            ax.set_title("\n".join([*_heading(title, wide), said]), pad=3)
             ax.grid(True, axis="y")
         axes[line, 0].set_ylabel(look.rate_label("growth rate", table, predictions, lines=2))
     style.panel_letters(axes.ravel(), indent=-38)

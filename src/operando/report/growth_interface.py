@@ -242,8 +242,8 @@ def interface_frames(
     interface: xr.Dataset,
     stages: xr.DataArray | None = None,
     *,
-    width_mm: float = 100.0,
-    dpi: int = 110,
+    width_mm: float = 140.0,
+    dpi: int = 130,
     simulated: bool | None = None,
 ) -> list[np.ndarray]:
     """Draw one frame of a movie per image: the image with its interface beside all boundaries so far.

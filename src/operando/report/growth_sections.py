@@ -155,7 +155,9 @@ def section_growth(
     )
     items: list[Any] = [described(figure("growth", shown, caption), " ".join(text) or caption)]
     if velocities is not None and len(velocities):
-        items.append(TableItem(_beside_the_paper(velocities), "Growth rate of each stage.", name="stage-velocities"))
+        items.append(
+            TableItem(_beside_the_paper(velocities), "Growth rate of each stage.", name="stage-velocities", digits=3)
+        )
     trust = (
         "What grows faster than dense lithium is not lithium alone: the interface is the envelope of what grew, "
         "with the electrolyte that it encloses. The sigma of a stage comes from how its images differ; images of "

@@ -95,7 +95,7 @@ def _depth_and_width(network: str) -> tuple[int, ...]:
 
 def _write(ax: Any, values: np.ndarray) -> None:
     for (row, column), value in np.ndenumerate(values):
-        text = f"{value:.2f}".replace("-", "\u2212") if np.isfinite(value) else "n/a"
+        text = look.r_text(value) if np.isfinite(value) else "n/a"
         color = "white" if np.isfinite(value) and value > 0.55 else style.INK
         ax.text(column, row, text, ha="center", va="center", fontsize=6.2, color=color)
 
@@ -170,6 +170,6 @@ def _spread_ticks(counts: list[int]) -> list[int]:
     span = np.log(counts[-1] / counts[0]) if len(counts) > 1 else 1.0
     shown = [0]
     for place in range(1, len(counts)):
-        if np.log(counts[place] / counts[shown[-1]]) > 0.2 * span:
+        if np.log(counts[place] / counts[shown[-1]]) > 0.24 * span:
             shown.append(place)
     return shown

@@ -253,10 +253,13 @@ def r_text(value: float) -> str:
 
     Examples
     --------
-    >>> r_text(0.8), r_text(-0.214), r_text(float("nan"))
-    ('0.80', '\u22120.21', 'undefined')
+    >>> r_text(0.8), r_text(-0.001), r_text(-0.214), r_text(float("nan"))
+    ('0.80', '0.00', '\u22120.21', 'undefined')
     """
-    return f"{value:.2f}".replace("-", "\u2212") if np.isfinite(value) else "undefined"
+    if not np.isfinite(value):
+        return "undefined"
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\u2212")
 
 
 def spread_text(values: Iterable[float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from operando.report import growth_style as look
-from operando.report import style
+from operando.report import style, wording
 from operando.report.growth_methods import sensitivity_methods
 from operando.report.growth_sensitivity import Truth, sensitivity_distributions, sensitivity_over_runs
 from operando.report.growth_study import overfitting_plot, study_maps, study_networks
@@ -74,7 +74,7 @@ def section_trust(
     if leak is not None:
         items.append(
             TableItem(
-                leak,
+                _leak_table(leak),
                 "What a random split adds: R of the test points under each split, and the random one less that by "
                 "frame.",
                 name="leak",
@@ -84,7 +84,10 @@ def section_trust(
     if "coverage" in scores and scores["coverage"].notna().any():
         items.append(
             TableItem(
-                _coverage(scores), f"Share of the test points in their {100 * level:g} % intervals.", name="coverage"
+                _coverage(scores),
+                f"Share of the test points in their {100 * level:g} % intervals.",
+                name="coverage",
+                digits=3,
             )
         )
     if advantage is not None:
@@ -106,6 +109,21 @@ def section_trust(
 
 
 _CEILINGS = {"r": "overall", "r_within": "within frames"}
+
+
+def _leak_table(leak: pd.DataFrame) -> pd.DataFrame:
+    """The leak overall and within frames below each other, so that the table fits the page."""
+    within = [str(column) for column in leak.columns if str(column).endswith("_within")]
+    if not within:
+        return leak
+    own = [str(column) for column in leak.columns if str(column) not in within]
+    names = [column for column in own if f"{column}_within" not in within]
+    parts = []
+    for score, columns in (("overall", own), ("within frames", [*names, *within])):
+        part = leak[columns].rename(columns=lambda name: str(name).removesuffix("_within"))
+        part.insert(len(names), "R", score)
+        parts.append(part)
+    return pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
 
 
 def _coverage(scores: pd.DataFrame) -> pd.DataFrame:
@@ -164,6 +182,8 @@ def section_study(
             )
     kept = "written in each square, mean over the repeats"
     caption = f"R of the test points, {kept} (after Ma et al. 2021, Fig. 4); a row of panels for each way to hold out."
+    if of_study["r_test"].isna().any():
+        caption += " n/a: the forecast of every repeat is constant, and has no R."
     shown = study_maps(ablation, simulated=simulated)
     items: list[Any] = [described(figure("study", shown, caption), " ".join(text))]
     if "r_within" in ablation and ablation["r_within"].notna().any():
@@ -225,9 +245,10 @@ def section_sensitivity(
     """
     options: dict[str, Any] = {"truth": truth, "simulated": simulated}
     means = s.mean().sort_values(ascending=False)
-    leading = "; ".join(f"{_feature_text(str(name))} {value:.3g}" for name, value in means.head(3).items())
+    leading = ", ".join(f"{_feature_text(str(name))} {value:.3g}" for name, value in means.head(3).items())
+    unit = wording.unit_text(look.rate_unit(s))
     text = [message] if message else []
-    text.append(f"Largest mean sensitivities of one network, per half of each feature's range: {leading}.")
+    text.append(f"Largest mean sensitivities of one network, per half of each feature's range: {leading} {unit}.")
     marks = " Marks: the truth, of the law that made the series." if truth is not None else ""
     caption = (
         "How much the forecast changes per unit of each feature scaled to [-1, 1] (Ma et al. 2021, Eq. 3 and Fig. "
@@ -272,7 +293,7 @@ def section_sensitivity(
 
 def _feature_text(column: str) -> str:
     name, time = look.feature_time(column)
-    return f"{look.feature_label(name)}{', time before,' if time == 'previous' else ''}"
+    return f"{look.feature_label(name)}{' (time before)' if time == 'previous' else ''}"
 
 
 def section_training(

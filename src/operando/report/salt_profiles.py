@@ -85,6 +85,8 @@ def salt_map(
     >>> salt_map(values, np.arange(6.0)).axes[0].get_xlabel()
     'Time [h]'
     """
+    from matplotlib.patheffects import withStroke
+
     hours = _times(concentration, t_h, "salt_map")
     values = concentration.transpose("t", "y").values
     y = concentration["y"].values.astype(float)
@@ -108,7 +110,8 @@ def salt_map(
     if plated is not None:
         names = ("plated", "dissolving") if plated == "low" else ("dissolving", "plated")
         for name, at, side in ((names[0], 0.02, "bottom"), (names[1], 0.98, "top")):
-            left.text(0.02, at, f"{name} electrode", transform=left.transAxes, va=side, fontsize=7, color=style.INK)
+            label = left.text(0.02, at, f"{name} electrode", transform=left.transAxes, va=side, fontsize=7)
+            label.set_path_effects([withStroke(linewidth=1.8, foreground="white")])
     parts = groups(hours.size, 4)
     for place, part in enumerate(parts):
         color = matplotlib_color(place / max(len(parts) - 1, 1))
@@ -163,7 +166,8 @@ def salt_changes(
     2
     """
     hours = _times(salt["signal"], t_h, "salt_changes")
-    values, y = salt["signal"].values, salt["y"].values.astype(float)
+    edges = salt["position"].values.tolist() if "position" in salt else []
+    values, y = salt["signal"].values, salt["y"].values.astype(float) - min(edges, default=0.0)
     width = max(1, hours.size // 8)
     end = int(np.searchsorted(hours, mark_h)) if mark_h is not None and np.isfinite(mark_h) else hours.size // 2
     early = slice(max(end - width // 2, 1), max(end - width // 2, 1) + width)
@@ -182,12 +186,11 @@ def salt_changes(
                 y, 100 * (modeled[part].mean(axis=0) - modeled[first].mean(axis=0)), color=color, ls=line, label=name
             )
         ax.set_title(span_text(hours, part))
-        ax.set_xlabel(wording.label_text("position", str(salt["y"].attrs.get("units", "um"))))
-        if "position" in salt:
-            low, high = salt["position"].values.tolist()
-            margin = 0.2 * (high - low)
-            ax.set_xlim(low - margin, high + margin)
-            for edge in (low, high):
+        ax.set_xlabel(wording.label_text("position across the electrolyte", str(salt["y"].attrs.get("units", "um"))))
+        if edges:
+            thick = max(edges) - min(edges)
+            ax.set_xlim(-0.2 * thick, 1.2 * thick)
+            for edge in (0.0, thick):
                 ax.axvline(edge, color=style.MUTED, lw=0.6, ls=":")
     axes[0].set_ylabel("Change of the signal\n[% of the full signal]")
     axes[0].legend(loc="upper left")

@@ -93,8 +93,8 @@ def salt_gradients(
     Parameters
     ----------
     measured : Dataset, dims (t, electrode)
-        ``concentration_gradient`` and its sigma, positive where salt rises into the electrolyte; coordinates ``t_h`` and
-        ``electrode``.
+        ``concentration_gradient`` and its sigma, positive where salt rises into the electrolyte; coordinates
+        ``t_h`` and ``electrode``.
     cycler : DataFrame
         ``time_h``, ``current_ma``, ``voltage_v``.
     mark_h : float, optional
@@ -113,7 +113,7 @@ def salt_gradients(
 
     Examples
     --------
-    >>> measured = xr.Dataset({"concentration_gradient": (("t", "electrode"), np.zeros((2, 2)), {"units": "mol L-1 um-1"}),
+    >>> measured = xr.Dataset({"concentration_gradient": (("t", "electrode"), np.zeros((2, 2))),
     ...     "concentration_gradient_sigma": (("t", "electrode"), np.full((2, 2), 0.1))},
     ...     coords={"electrode": ["plated", "dissolving"], "t_h": ("t", [0.0, 1.0])})
     >>> record = pd.DataFrame({"time_h": [0.0, 1.0], "current_ma": [1.0, 1.0], "voltage_v": [0.1, 0.2]})
@@ -208,7 +208,8 @@ def sand_times(times: pd.DataFrame, *, simulated: bool | None = None) -> Any:
     Parameters
     ----------
     times : DataFrame
-        Quantity rows ``time to depletion`` in h, one component per way; NaN: said in words.
+        Quantity rows ``time to depletion`` in h, one component per way; NaN and infinity are said in words, and so is a
+        ``method`` that calls its time an upper bound.
     simulated : bool, optional
         Default ``times.attrs["simulated"]``.
 
@@ -246,7 +247,8 @@ def sand_times(times: pd.DataFrame, *, simulated: bool | None = None) -> Any:
         color = style.INK if row["component"] in ("voltage", "profiles") else "#882255"
         half = _BETWEEN * sigma if np.isfinite(sigma) else 0.0
         ax.errorbar(value, place, xerr=[[min(half, 0.9 * value)], [half]], fmt="o", ms=4, color=color, lw=1.0)
-        text = wording.quantity_text(value, half, "h")
+        bound = "≤ " if "upper bound" in str(row["method"]) else ""
+        text = bound + wording.quantity_text(value, half, "h")
         ax.annotate(text, (value + half, place), xytext=(6, 0), textcoords="offset points", va="center")
     ax.set_yticks(range(len(rows)), list(rows["component"]))
     ax.set_ylim(len(rows) - 0.5, -0.5)

@@ -19,6 +19,7 @@ def write_demo(
     *,
     seed: int = 0,
     hidden: float = 0.5,
+    shape: tuple[int, int] = (256, 256),
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Simulate the paper's three experiments and write their images, what the simulation knows, and the recipe.
@@ -31,6 +32,8 @@ def write_demo(
         Of the series and of everything random.
     hidden : float
         Strength of what no image shows, as in :func:`operando.samples.srs_series`.
+    shape : (y, x)
+        Pixels of an image.
     say : callable
         Told what happens.
 
@@ -40,13 +43,13 @@ def write_demo(
         The recipe.
     """
     root = Path(folder)
-    made = {"recipe": "growth-rate", "seed": seed, "hidden": hidden}
+    made = {"recipe": "growth-rate", "seed": seed, "hidden": hidden, "shape": list(shape)}
     stamp = root / "images" / "made.yaml"
     if not stamp.exists() or yaml.safe_load(stamp.read_text()) != made:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)
-        say("Simulating Raman images of a growing lithium electrode: 16 + 5 + 5 of 256 x 256 pixels")
-        _write(samples.srs_experiments(seed=seed, hidden=hidden), stamp.parent)
+        say(f"Simulating Raman images of a growing electrode: 16 + 5 + 5 of {shape[0]} x {shape[1]} pixels")
+        _write(samples.srs_experiments(seed=seed, hidden=hidden, shape=shape), stamp.parent)
         stamp.write_text(yaml.safe_dump(made))
     known = yaml.safe_load((stamp.parent / "about.yaml").read_text())
     content: dict[str, Any] = {

@@ -14,6 +14,7 @@ from operando.pipeline.growth_rate.settings import Experiment, Interface, Salt
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, write_dataset, write_image, write_table
 
+UNKNOWN = "unknown"  # stage of an image whose salt could not be read
 _RULES = {"saturated line": "line", "half level": "edge"}
 
 
@@ -56,7 +57,8 @@ def measure(task: Task) -> None:
     for number, item in enumerate(experiments):
         found = read_dataset(task.path(traced(number)))
         surface = dendrites.surface_state(read_image(task, salted_in(number)), found)
-        stage = dendrites.depletion_stage(surface["concentration"], **bounds)
+        salt_there = surface["concentration"].assign_coords(sigma=surface["concentration_sigma"].variable)
+        stage = dendrites.depletion_stage(salt_there, **bounds)
         whole = dendrites.features_table(
             found, surface, given["points"], experiment=item.name, stage=stage, include_last=True
         )
@@ -94,7 +96,7 @@ def _over_time(
             "experiment": name,
             "frame": range(high.sizes["t"]),
             "t_min": high["t"].values / 60.0,
-            "stage": [dendrites.STAGES[number] for number in stage.values],
+            "stage": [UNKNOWN if number < 0 else dendrites.STAGES[number] for number in stage.values],
             "height": high.mean("x").values,
             "roughness": high.std("x").values,
             "growth_rate": rate.mean("x").values,

@@ -83,6 +83,7 @@ def _growth(shown: Shown) -> report.Section:
     return report.section_growth(
         shown.features,
         growth[growth["component"].isin(dendrites.STAGES)],
+        stages=shown.stages,
         faraday=dense,
         surface=shown.surface,
         simulated=shown.settings.simulated,
@@ -101,7 +102,7 @@ def _forecast(shown: Shown) -> report.Section:
         predictions,
         scores,
         shown.features,
-        models={SMALL: "network 1: [8], salt now", NETWORK: f"network 2: {layers}, all features"},
+        models={SMALL: "network 1: [8], salt now", NETWORK: f"network 2: {layers}, all"},
         honest=shown.honest,
         series=shown.series[name],
         interface=shown.interfaces[name],
@@ -130,9 +131,8 @@ def _trust(shown: Shown) -> report.Section:
 
 def _verdict(shown: Shown) -> Iterator[str]:
     """What can be said in plain words: overall, within images, against the simple models, and against the ceiling."""
-    found = shown.table("score-intervals.parquet").set_index(["split", "model", "score"])
     for split in shown.splits:
-        r, within = (float(found.loc[(split, NETWORK, score), "value"]) for score in ("r", "r_within"))  # type: ignore[arg-type]
+        r, within = (shown.reached(split, score) for score in ("r", "r_within"))
         yield f"With {_WORDS[split]} held out the network reaches R = {r:.2f}, within images {within:.2f}."
     table = shown.table("advantage.parquet")
     chosen = table[(table["model"] == NETWORK) & (table["split"] == shown.honest) & (table["score"] == "r_within")]
@@ -188,7 +188,7 @@ def _training(shown: Shown) -> report.Section:
     return report.section_training(
         shown.table("trace.parquet"),
         restarts=shown.table("optima.parquet"),
-        parameters=sum(np.size(part) for part in network["weights"]),
+        parameters=sum(np.size(matrix) for matrix in network["weights"]),
         stopped_by=network["stopped_by"],
         simulated=shown.settings.simulated,
         figure=shown.book.figure,
@@ -204,10 +204,9 @@ def _facts(shown: Shown) -> dict[str, str]:
         "Pixel": " x ".join(f"{step[dim]:.4g}" for dim in ("y", "x")) + " um",
         "Samples": str(len(shown.features)),
     }
-    found = shown.table("score-intervals.parquet").set_index(["split", "model", "score"])
     for split in shown.splits:
-        facts[f"R, {_WORDS[split]} held out"] = f"{found.loc[(split, NETWORK, 'r'), 'value']:.2f}"
-    facts["R within images"] = f"{found.loc[(shown.honest, NETWORK, 'r_within'), 'value']:.2f}"
+        facts[f"R, {_WORDS[split]} held out"] = f"{shown.reached(split, 'r'):.2f}"
+    facts["R within images"] = f"{shown.reached(shown.honest, 'r_within'):.2f}"
     return facts
 
 

@@ -6,21 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from operando import dendrites
-from operando.pipeline.growth_rate.growing import salted_in, traced
+from operando.pipeline.growth_rate.growing import UNKNOWN, salted_in, traced
 from operando.pipeline.growth_rate.inputs import open_series, open_truth
 from operando.pipeline.growth_rate.settings import GrowthRate
-from operando.pipeline.growth_rate.trusting import usable
+from operando.pipeline.growth_rate.trusting import NETWORK, usable
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
-
-# What a forecaster of the simulation may know, for the ceilings that are drawn.
-_KNOWN = {"past": "who knows the law and the past", "visible": "who knows what the images show"}
-_SCOPES = {"overall": "r", "within frame": "r_within"}
 
 
 @dataclass(frozen=True)
@@ -63,20 +58,20 @@ class Shown:
         return None if self.settings.truth is None else open_truth(self.settings.truth)
 
     @property
-    def ceilings(self) -> dict[str, dict[str, float]] | None:
+    def ceilings(self) -> pd.DataFrame | None:
         """R that no forecast beats, by what it knows."""
-        if self.truth is None:
-            return None
-        found: dict[str, dict[str, float]] = {}
-        for row in self.truth["ceilings"]:
-            if row["knowledge"] in _KNOWN and row["scope"] in _SCOPES:
-                found.setdefault(_KNOWN[row["knowledge"]], {})[_SCOPES[row["scope"]]] = row["r"]
-        return found or None
+        return None if self.truth is None else pd.DataFrame(self.truth["ceilings"])
 
     @property
     def true_sensitivities(self) -> pd.DataFrame | None:
         """Of the best forecaster of the simulation."""
         return None if self.truth is None else pd.DataFrame(self.truth["sensitivities"])
+
+    def reached(self, split: str, score: str) -> float:
+        """What the network reached on the test points of a split."""
+        rows = self.table("score-intervals.parquet")
+        chosen = rows[(rows["split"] == split) & (rows["model"] == NETWORK) & (rows["score"] == score)]
+        return float(chosen["value"].iloc[0])
 
     def table(self, artifact: str) -> pd.DataFrame:
         """A table of the run."""
@@ -94,7 +89,8 @@ def gather(task: Task, book: FigureFolder) -> Shown:
     over_time = read_table(task.path("over-time.parquet")).groupby("experiment", sort=False)
     series = {item.name: open_series(item) for item in settings.experiments}
     clocks = {name: series[name]["t"] for name in names}
-    stage = {name: [dendrites.STAGES.index(word) for word in over_time.get_group(name)["stage"]] for name in names}
+    number = {UNKNOWN: -1, **{word: at for at, word in enumerate(dendrites.STAGES)}}
+    stage = {name: over_time.get_group(name)["stage"].map(number).to_numpy(int) for name in names}
     salt = {name: over_time.get_group(name)["concentration"].to_numpy() for name in names}
     return Shown(
         task=task,
@@ -103,7 +99,7 @@ def gather(task: Task, book: FigureFolder) -> Shown:
         series=series,
         interfaces={name: read_dataset(task.path(traced(number))) for number, name in enumerate(names)},
         concentrations={name: read_image(task, salted_in(number)) for number, name in enumerate(names)},
-        stages={name: xr.DataArray(np.array(stage[name]), dims="t", coords={"t": clocks[name]}) for name in names},
+        stages={name: xr.DataArray(stage[name], dims="t", coords={"t": clocks[name]}) for name in names},
         surface={name: xr.DataArray(salt[name], dims="t", coords={"t": clocks[name]}) for name in names},
         ledger=read_table(task.path("ledger.parquet")),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 
@@ -76,7 +78,7 @@ def forecast(task: Task) -> None:
             "units": {name: table.attrs.get("units", {}).get(name, "1") for name in columns},
             "inputs": {"low": network.x_min_, "high": network.x_max_},
             "target": {"name": "growth_rate_next", "low": network.y_min_, "high": network.y_max_},
-            "weights": [[part.tolist() for part in layer] for layer in network.weights_],
+            "weights": _by_layer(network.weights_, [len(columns), *how.hidden, 1]),
             "gamma": network.gamma_,
             "alpha": network.alpha_,
             "beta": network.beta_,
@@ -100,6 +102,13 @@ def forecast(task: Task) -> None:
     low, high = model.predict_interval(coming[columns])
     kept = coming[["experiment", "frame", "t_min", "x_um", "stage", "interface_position", "growth_rate"]]
     write_table(task, "forecast.parquet", kept.assign(predicted=model.predict(coming[columns]), low=low, high=high))
+
+
+def _by_layer(weights: np.ndarray, sizes: list[int]) -> list[list[list[float]]]:
+    """The weight vector as one matrix per layer: a row for each unit, its bias last."""
+    shapes = [(units, inputs + 1) for inputs, units in pairwise(sizes)]
+    ends = np.cumsum([rows * columns for rows, columns in shapes])
+    return [part.reshape(shape).tolist() for part, shape in zip(np.split(weights, ends[:-1]), shapes, strict=True)]
 
 
 def study(task: Task) -> None:
@@ -132,7 +141,7 @@ def study(task: Task) -> None:
 def usable(table: pd.DataFrame, *, known: bool = True) -> pd.DataFrame:
     """Rows whose features (and growth, where ``known``) are all there, numbered anew."""
     wanted = [*dendrites.feature_names(), *(["growth_rate_next"] if known else [])]
-    kept = table.loc[np.isfinite(table[wanted]).all(axis=1)].reset_index(drop=True)
+    kept = table.iloc[np.flatnonzero(np.isfinite(table[wanted].to_numpy(float)).all(axis=1))].reset_index(drop=True)
     if kept.empty:
         raise InputError(
             f"features: none of {len(table)} rows has every feature. Look at the interface and at the window in which "

@@ -49,7 +49,7 @@ def depletion_rows(
     rows.append(
         {"component": "profiles", "quantity": _TIME, "value": at, "unit": "h",
          "sigma": interval / np.sqrt(12) if full.size else np.nan,
-         "method": "first profile of the stage full at the plated electrode" if full.size else "the stage full was not reached"}
+         "method": "first profile of the stage full" if full.size else "the stage full was not reached"}
     )  # fmt: skip
     held = np.abs(record["current_ma"].to_numpy())[1]
     initial, thickness = measured.attrs["initial"], measured.attrs["thickness_um"]
@@ -83,7 +83,8 @@ def depletion_rows(
     value, _ = timed(float(fitted["slope"]), 0.0, numeric(changed))
     rows.append(
         {"component": "Sand, fitted D(c)", "quantity": _TIME, "value": value, "unit": "h",
-         "method": "diffusion with D(c) and slope from the shape of the profiles"}
+         "method": "diffusion with D(c) and slope from the shape of the profiles"
+         + ("; at its limit, an upper bound" if fitted.attrs["at_limit"] else "")}
     )  # fmt: skip
     table = quantity_table(rows)
     table.attrs["kind"] = seen.attrs["kind"]
@@ -126,8 +127,10 @@ def scalar_rows(
              "unit": unit, "method": note}
             for quantity, key, unit in kept
         ]  # fmt: skip
-        rows.append({"component": name, "quantity": "chi2", "value": fit.attrs["chi2"], "unit": "1", "n": fit.attrs["n"],
-                     "method": "per degree of freedom"})  # fmt: skip
+        rows.append(
+            {"component": name, "quantity": "chi2", "value": fit.attrs["chi2"], "unit": "1", "n": fit.attrs["n"],
+             "method": "per degree of freedom"}
+        )  # fmt: skip
     if electrolyte.area_cm2 is not None:
         t_plus = electrochemistry.displaced_transference(
             slope["slope"], measured.attrs["initial"], area_cm2=electrolyte.area_cm2
@@ -163,7 +166,8 @@ def _against_voltage(measured: xr.Dataset, times: pd.DataFrame) -> list[dict[str
         last = int(np.flatnonzero(during)[-1])
         rows.append(
             {"component": "cell", "quantity": "concentration overpotential at the end of the constant current",
-             "unit": "V", "value": float(measured["overpotential"].values[last]), "t": float(measured["t_h"].values[last]),
+             "unit": "V", "value": float(measured["overpotential"].values[last]),
+             "t": float(measured["t_h"].values[last]),
              "method": "RT/F ln of the ratio of the two concentrations"}
         )  # fmt: skip
     return rows

@@ -31,7 +31,7 @@ def at_electrodes(
         stage = dendrites.depletion_stage(
             values, initial=salt.attrs["initial"], none_above=measure.none_above, full_below=measure.full_below
         )
-        one = state.assign(stage=stage.drop_vars(["share", "sigma"]))
+        one = state.drop_vars("sigma", errors="ignore").assign(stage=stage.variable)
         for quantity in ("excess", "excess_sigma"):
             one[quantity] = displaced[quantity].sel(end=end, drop=True)
         parts.append(one.drop_attrs(deep=False).expand_dims(electrode=[name]))

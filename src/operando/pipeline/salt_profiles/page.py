@@ -18,10 +18,10 @@ from operando.pipeline.storage import FigureFolder, read_dataset, read_json, rea
 _CITATIONS = (
     "Sand, H. J. S. On the concentration at the electrodes in a solution. Philosophical Magazine 1, 45-79 (1901). "
     "https://doi.org/10.1080/14786440109462590",
-    "Chazalviel, J.-N. Electrochemical aspects of the generation of ramified metallic electrodeposits. Physical Review A "
-    "42, 7355-7367 (1990). https://doi.org/10.1103/PhysRevA.42.7355",
-    "Ma, Y. et al. Understanding the correlation between lithium dendrite growth and local material properties by machine "
-    "learning. J. Electrochem. Soc. 168, 090523 (2021). https://doi.org/10.1149/1945-7111/ac201d",
+    "Chazalviel, J.-N. Electrochemical aspects of the generation of ramified metallic electrodeposits. Physical Review "
+    "A 42, 7355-7367 (1990). https://doi.org/10.1103/PhysRevA.42.7355",
+    "Ma, Y. et al. Understanding the correlation between lithium dendrite growth and local material properties by "
+    "machine learning. J. Electrochem. Soc. 168, 090523 (2021). https://doi.org/10.1149/1945-7111/ac201d",
 )
 
 
@@ -55,15 +55,15 @@ def make_report(task: Task) -> None:
                             plated=measured.attrs["plated"],
                             mark_h=mark,
                         ),
-                        "Left: salt over time and position. Right: means of neighboring profiles. The dotted line in time "
-                        "is where the current gave way.",
+                        "Left: salt over time and position. Right: means of neighboring profiles. The dotted line in "
+                        "time is where the current gave way.",
                     ),
                     book.figure(
                         "balance",
                         report.salt_balance(measured, slope, mark_h=mark),
-                        "Left: salt that has gone from the plated electrode to the other, from the integrals of the two "
-                        "halves, which no blur changes; the slope is (1 - t+) / (F A c0). Right: change of all of the "
-                        "signal, 0 where salt is conserved and the gain steady. Bars are 95 % intervals.",
+                        "Left: salt that has gone from the plated electrode to the other, from the integrals of the "
+                        "two halves, which no blur changes; the slope is (1 - t+) / (F A c0). Right: change of all of "
+                        "the signal, 0 where salt is conserved and the gain steady. Bars are 95 % intervals.",
                     ),
                 ],
             )
@@ -77,7 +77,7 @@ def make_report(task: Task) -> None:
                     book.figure(
                         "electrodes",
                         report.salt_at_electrodes(measured, fits, bounds=bounds, mark_h=mark),
-                        f"Salt at the electrodes: points are straight lines through {settings.measure.over_um:g} um of "
+                        f"Salt at the electrodes: points are straight lines through {settings.measure.over_um:g} µm of "
                         "profile, which the imaging has blurred; lines are what the models have at the very surface, "
                         "with the 95 % interval where the fit is not at its limit.",
                     ),
@@ -99,7 +99,8 @@ def make_report(task: Task) -> None:
                     book.figure(
                         "changes",
                         report.salt_changes(salt.assign_attrs(simulated=simulated), hours, fits, mark_h=mark),
-                        "Change of the signal since the first profiles: measured, and diffusion blurred as the edges are.",
+                        "Change of the signal since the first profiles: measured, and by diffusion, blurred as the "
+                        "edges are.",
                     ),
                     book.figure(
                         "sand",
@@ -134,13 +135,13 @@ def _facts(measured: xr.Dataset, slope: dict[str, float], times: pd.DataFrame, l
     found = times[times["quantity"] == "time to depletion"].set_index("component")
     facts = {
         "Profiles": str(measured.sizes["t"]),
-        "Electrolyte": f"{measured.attrs['thickness_um']:.0f} um",
+        "Electrolyte": report.quantity_text(measured.attrs["thickness_um"], np.nan, "um"),
         "Salt displaced": report.quantity_text(slope["slope"], 1.96 * slope["slope_sigma"], "um mAh-1"),
-        "Current gave way after": report.quantity_text(float(found.loc["voltage", "value"]), np.nan, "h"),
+        "Current gave way after": report.quantity_text(_value(found.loc["voltage"])[0], np.nan, "h"),
     }
     if "Sand, D(c)" in found.index:
         row = found.loc["Sand, D(c)"]
-        facts["Sand's time, supplied D(c)"] = _time_text(float(row["value"]), 1.96 * float(row["sigma"]))
+        facts["Sand's time, supplied D(c)"] = _time_text(*_value(row))
     t_plus = ledger[ledger["quantity"] == "transference"]
     if not t_plus.empty:
         facts["Transference"] = report.quantity_text(*_value(t_plus.iloc[0]))
@@ -151,7 +152,7 @@ def _time_text(value: float, half: float) -> str:
     return "never" if np.isinf(value) else report.quantity_text(value, half, "h")
 
 
-def _value(row: pd.Series) -> tuple[float, float]:
+def _value(row: Any) -> tuple[float, float]:
     return float(row["value"]), 1.96 * float(row["sigma"])
 
 
@@ -188,8 +189,8 @@ def _flags(
     flags = []
     blur = float(salt["blur"].max())
     flags.append(
-        f"The edges are blurred by {blur:.0f} um (one standard deviation). What the points at the electrodes show is an "
-        "average over about twice that length: less depletion than at the surface."
+        f"The edges are blurred by {blur:.0f} µm (one standard deviation). What the points at the electrodes show is "
+        "an average over about twice that length: less depletion than at the surface."
     )
     found = times[times["quantity"] == "time to depletion"].set_index("component")["value"]
     if not np.isfinite(found["profiles"]):
@@ -204,15 +205,15 @@ def _flags(
     drift = ledger[ledger["quantity"] == "salt balance drift"].iloc[0]
     if abs(drift["value"]) > 3 * drift["sigma"]:
         flags.append(
-            f"All of the signal changes by {100 * drift['value']:.2f} ± {196 * drift['sigma']:.2f} % per hour. Salt cannot "
-            "go: the gain drifts, or electrolyte leaves the field of view."
+            f"All of the signal changes by {100 * drift['value']:.2f} ± {196 * drift['sigma']:.2f} % per hour. Salt "
+            "cannot go: the gain drifts, or electrolyte leaves the field of view."
         )
     if "supplied D(c)" in fits:
         given, free = fits["supplied D(c)"].attrs["chi2"], fits["fitted D(c)"].attrs["chi2"]
         if given > 1.1 * free:
             flags.append(
-                f"The supplied D(c) does not give the shape of the profiles (chi2 {given:.2f} against {free:.2f}): times to "
-                "depletion that rest on it are wrong by more than their intervals."
+                f"The supplied D(c) does not give the shape of the profiles (chi2 {given:.2f} against {free:.2f}): "
+                "times to depletion that rest on it are wrong by more than their intervals."
             )
     return flags
 
@@ -220,26 +221,26 @@ def _flags(
 def _methods(settings: SaltProfiles, salt: xr.Dataset) -> list[str]:
     electrolyte = settings.electrolyte
     methods = [
-        f"Signal: the background beside the electrolyte is taken off; the mean of the first {settings.profiles.use_first} "
-        f"profiles is the initial concentration of {salt.attrs['initial']:.3g} mol/L everywhere. Noise, from successive "
-        f"profiles, is {100 * salt.attrs['noise']:.1f} % of the signal in a point, and "
-        f"{salt.attrs['correlated_points']:.1f} neighbors err together.",
-        "Signs: lithium is plated where salt is lost. A gradient is positive where salt rises from the electrode into the "
-        "electrolyte; displaced salt is positive from the plated electrode to the one that dissolves.",
-        "Diffusion: finite volumes between flat electrodes with the measured current, constant transference, blurred by "
-        "the error functions that the edges are. 'Fitted' finds a factor on D and how it changes with the salt, "
+        "Signal: the background beside the electrolyte is taken off; the mean of the first "
+        f"{settings.profiles.use_first} profiles is the initial concentration of {salt.attrs['initial']:.3g} mol/L "
+        f"everywhere. Noise, from successive profiles, is {100 * salt.attrs['noise']:.1f} % of the signal in a point, "
+        f"and {salt.attrs['correlated_points']:.1f} neighbors err together.",
+        "Signs: lithium is plated where salt is lost. A gradient is positive where salt rises from the electrode into "
+        "the electrolyte; displaced salt is positive from the plated electrode to the one that dissolves.",
+        "Diffusion: finite volumes between flat electrodes with the measured current, constant transference, blurred "
+        "by the error functions that the edges are. 'Fitted' finds a factor on D and how it changes with the salt, "
         "s exp(b (c / c0 - 1)).",
     ]
     if electrolyte.eo_per_li is not None:
         methods.append(
-            f"EO:Li {electrolyte.eo_per_li:g} is taken as PEO with LiTFSI whose volumes add (39.3 and 141 cm3/mol). Sand's "
-            "time from the measured displacement does not depend on it, except through D(c)."
+            f"EO:Li {electrolyte.eo_per_li:g} is taken as PEO with LiTFSI whose volumes add (39.3 and 141 cm3/mol). "
+            "Sand's time from the measured displacement does not depend on it, except through D(c)."
         )
     if electrolyte.diffusivity is not None:
         low, high = sorted(electrolyte.diffusivity.valid)
         methods.append(
-            f"The supplied D is a polynomial in {electrolyte.diffusivity.variable}, used between {low:g} and {high:g} and "
-            "held constant outside. Where it is extrapolated it decides Sand's time."
+            f"The supplied D is a polynomial in {electrolyte.diffusivity.variable}, used between {low:g} and {high:g} "
+            "and held constant outside. Where it is extrapolated it decides Sand's time."
         )
     if electrolyte.area_cm2 is None:
         methods.append("The area of the electrodes is not known: no current density and no transference are given.")

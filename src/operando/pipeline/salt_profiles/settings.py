@@ -56,7 +56,7 @@ class Electrolyte(Settings):
     )
     diffusivity: Diffusivity | None = Field(
         None,
-        description="of the salt: {coefficients: [1e-12], valid: [0.1, 2]}; null: only what the profiles say themselves",
+        description="of the salt: {coefficients: [1e-12], valid: [0.1, 2]}; null: what the profiles say themselves",
     )
 
     @model_validator(mode="after")
