@@ -105,7 +105,7 @@ def test_intervals_scale_with_the_unit_of_the_target():
     assert np.allclose(np.array(thousand), 1000 * np.array(once))
 
 
-def test_the_same_seed_gives_the_same_interval_whatever_the_frames_are_called():
+def test_intervals_are_the_same_whatever_the_frames_are_called():
     rng = np.random.default_rng(5)
     x, y, frame = frames(rng, 9)
     first = FrameConformal(LinearRegression()).fit(x, y, groups=frame).predict_interval(x)
@@ -125,6 +125,11 @@ def test_folds_that_were_trained_elsewhere_give_the_same_interval():
     assert np.array_equal(direct.predict_interval(x), wrapped.predict_interval(x))
     with pytest.raises(InputError, match="one estimator per fold, got 4 for 5"):
         wrapped.from_fitted(LinearRegression().fit(x, y), trained[:4], x, y, groups=frame)
+
+
+def test_successive_frames_are_left_out_apart_whatever_their_names():
+    fold = FrameConformal(zero()).folds_of(np.repeat(["z", "y", "x", "w", "v", "u"], 2))
+    assert fold.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 0]
 
 
 def test_no_row_is_calibrated_with_a_model_that_saw_its_frame():
@@ -150,7 +155,7 @@ def test_tables_go_through_with_their_columns():
 
 
 def test_it_can_be_cloned_with_all_options():
-    model = FrameConformal(LinearRegression(), level=0.7, folds=3, scale=False, few_groups="infinite", random_state=4)
+    model = FrameConformal(LinearRegression(), level=0.7, folds=3, scale=False, few_groups="infinite")
     assert clone(model).get_params()["few_groups"] == "infinite"
 
 

@@ -18,8 +18,14 @@ from operando.dendrites.layers import backward, forward, jacobian
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 
 
-@parametrize_with_checks([BayesianNetwork()])
+@parametrize_with_checks([BayesianNetwork((4,))])
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([BayesianNetwork()])
+def test_scikit_learn_checks_as_it_comes(estimator, check):
     check(estimator)
 
 
@@ -159,10 +165,17 @@ def test_names_of_a_table_are_kept_and_asked_for():
 
 def test_rows_with_nan_are_refused_with_their_number():
     X, y = _data()
-    X[5, 1] = np.nan
-    y[7] = np.inf
-    with pytest.raises(InputError, match=r"NaN or infinity in 2 of 80 samples \(first: 5\). Drop them"):
-        BayesianNetwork().fit(X, y)
+    missing, beyond = X.copy(), y.copy()
+    missing[[5, 9], 1] = np.nan
+    beyond[7] = np.inf
+    with pytest.raises(
+        InputError, match=r"X must be finite, got NaN or infinity in 2 of 80 samples \(first: 5\). Drop"
+    ):
+        BayesianNetwork().fit(missing, y)
+    with pytest.raises(
+        InputError, match=r"y must be finite, got NaN or infinity in 1 of 80 samples \(first: 7\). Drop"
+    ):
+        BayesianNetwork().fit(X, beyond)
 
 
 def test_nan_in_a_prediction_is_refused(fitted):

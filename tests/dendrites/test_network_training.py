@@ -1,10 +1,11 @@
-"""The training against its regression check, against a plain transcription of its equations, and against itself in batches."""
+"""The training against its regression check, a plain transcription of its equations, and itself in batches."""
 
 import numpy as np
 import pytest
 
 from operando.core.errors import InputError
 from operando.dendrites import BayesianNetwork, best_of, train_networks
+from operando.dendrites.laplace import log_evidence, posterior_factor
 from operando.dendrites.layers import Layers, backward, forward, jacobian, nguyen_widrow, with_ones
 from operando.dendrites.training import Rules, train
 
@@ -61,11 +62,11 @@ def _transcribed(layers, weights, inputs, targets, epochs):
     return np.array(rows)
 
 
-@pytest.mark.parametrize(("sizes", "n"), [((2, 4, 1), 60), ((2, 4, 3, 1), 60), ((2, 6, 1), 15)])
+@pytest.mark.parametrize(("sizes", "n"), [((2, 4, 1), 60), ((2, 4, 3, 1), 200), ((2, 6, 1), 15)])
 def test_every_epoch_follows_the_equations(sizes, n):
     rng = np.random.default_rng(3)
     layers, inputs = Layers(sizes), with_ones(rng.uniform(-1, 1, (1, 2, n)))
-    targets = np.sin(2 * inputs[0, 0]) * inputs[0, 1] + 0.1 * rng.standard_normal(n)
+    targets = np.sin(2 * inputs[0, 0]) + inputs[0, 1] ** 2 + 0.05 * rng.standard_normal(n)
     start = nguyen_widrow(layers, rng, low=[-1, -1], high=[1, 1])
     (trained,) = train(layers, start[None], inputs, targets[None], Rules(max_epochs=15))
     expected = _transcribed(layers, start, inputs, targets, 15)
@@ -123,6 +124,22 @@ def test_training_ends_by_epochs_by_gradient_and_by_seconds():
     assert BayesianNetwork((4,), min_gradient=1e9).fit(X, y).stopped_by_ == "gradient"
     late = BayesianNetwork((4,), max_seconds=0.0).fit(X, y)
     assert (late.stopped_by_, late.n_iter_) == ("seconds", 0)
+
+
+def test_a_training_that_loses_every_weight_ends_and_its_evidence_is_that_of_noise():
+    rng = np.random.default_rng(3)
+    layers, inputs, targets = Layers((2, 4, 3, 1)), with_ones(rng.uniform(-1, 1, (1, 2, 60))), rng.standard_normal(60)
+    (trained,) = train(layers, 1e-9 * rng.standard_normal((1, 31)), inputs, targets[None], Rules())
+    assert trained.gamma < 1e-6
+    assert trained.stopped_by == "mu"
+    assert np.abs(forward(layers, trained.weights[None], inputs)[0]).max() < 1e-9
+    variance = np.mean(targets**2)
+    assert 1 / (2 * trained.beta) == pytest.approx(variance)
+    factor = posterior_factor(trained.hessian, trained.alpha, trained.beta)
+    evidence = log_evidence(
+        factor, objective=trained.beta * trained.error, alpha=trained.alpha, beta=trained.beta, n=60
+    )
+    assert evidence == pytest.approx(-30 * (np.log(2 * np.pi * variance) + 1))
 
 
 def test_pure_noise_determines_hardly_any_weight():

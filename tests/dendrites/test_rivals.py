@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from operando.core.errors import InputError
-from operando.dendrites import MODELS, correlation_by_stage, feature_names, rival
+from operando.dendrites import MODELS, BayesianNetwork, correlation_by_stage, feature_names, rival
 
 STAGES = ("none", "partial", "full")
 
@@ -155,3 +155,18 @@ def test_a_single_row_gets_the_mean_of_its_stage():
     model = rival("linear within frames").fit(train, train.growth_rate_next)
     assert model.predict(train.iloc[:1]).item() == pytest.approx(0.64)
     assert model.predict(train.iloc[:1].assign(stage="partial")).item() == pytest.approx(0.34)
+
+
+def test_the_shape_of_the_highest_evidence_is_kept():
+    rng = np.random.default_rng(2)
+    train = shifted(rng, 20)
+    model = rival("Bayesian network within frames", columns=["concentration"], max_epochs=40)
+    network = model.fit(train, train.growth_rate_next).estimator_.network_
+    x = train.concentration - train.groupby("frame").concentration.transform("mean")
+    y = train.growth_rate_next - train.groupby("frame").growth_rate_next.transform("mean")
+    kept = train.groupby("frame").cumcount() % 8 == 0
+    evidence = [
+        BayesianNetwork(hidden=shape, max_epochs=40).fit(x[kept].to_frame(), y[kept]).log_evidence_
+        for shape in ((2,), (4,), (8,))
+    ]
+    assert network.log_evidence_ == pytest.approx(max(evidence))

@@ -10,7 +10,8 @@ from operando.dendrites.concentration import calibrate, concentration
 from operando.dendrites.dense import dense_growth_rate, faraday_rows
 from operando.dendrites.experiments import growth_features
 from operando.dendrites.features import FEATURE_SETS, FEATURES, TIMES, feature_names, features_table
-from operando.dendrites.global_sensitivity import feature_groups, grouped_sobol, morris, outside_share, sobol
+from operando.dendrites.global_sensitivity import grouped_sobol, morris, outside_share, sobol
+from operando.dendrites.groups import feature_groups
 from operando.dendrites.growth import growth_rate, height
 from operando.dendrites.held_out import held_out_importance, shapley_importance
 from operando.dendrites.importance import conditional_permutation

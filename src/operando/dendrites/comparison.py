@@ -172,7 +172,7 @@ class _Study:
         return trained.predict(self.rows), *trained.predict_interval(self.rows)
 
     def _conformal(self, model: Any) -> FrameConformal:
-        return FrameConformal(model, level=self.level, folds=self.folds, random_state=self.seed)
+        return FrameConformal(model, level=self.level, folds=self.folds)
 
     def _networks(self) -> list[BayesianNetwork]:
         if self.networks is None:

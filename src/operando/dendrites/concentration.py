@@ -32,7 +32,7 @@ def concentration(
 
     Parameters
     ----------
-    series : DataArray or array-like, dims ([t], y, x)
+    series : DataArray, Dataset with ``image`` or array-like, dims ([t], y, x)
         Gray values; NaN is missing. May be lazy, and then the result is.
     interface : Dataset, dims ([t], x)
         What :func:`operando.dendrites.find_interface` found on the same frames.
@@ -72,7 +72,7 @@ def concentration(
     pixels have no weight. Up to half the kernel from the filled region, smoothing mixes in what was filled: it
     flattens the gradient there (:func:`operando.dendrites.surface_state` starts beyond).
 
-    Memory: one frame, about 60 bytes per pixel of it, and 4 bytes per pixel of the result where it is not lazy.
+    Memory: one frame, about 50 bytes per pixel of it, and 4 bytes per pixel of the result where it is not lazy.
 
     When not to trust it: docs/quantities/salt-concentration.md.
 

@@ -29,7 +29,8 @@ class FrameConformal(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     level : float
         Of the intervals, unless :meth:`predict_interval` is told another.
     folds : int or None
-        Parts that the groups are dealt out to; each is left out once. None: every group is left out once.
+        Parts that the groups are dealt out to, in turn, so that successive frames come to different parts; each part
+        is left out once. None: every group is left out once.
     scale : bool
         Let the width follow the prediction: residuals are divided by the typical size that they have at that
         predicted value (mean absolute residual in ten bins, made non-decreasing). Fast stages then get wider intervals
@@ -37,8 +38,6 @@ class FrameConformal(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     few_groups : {"pooled", "infinite"}
         What to do at a level above G / (G + 1), which G groups cannot guarantee: ``"pooled"`` takes the quantile of the
         residuals themselves, without guarantee; ``"infinite"`` gives the only interval that holds, the infinite one.
-    random_state : int
-        Of the dealing.
 
     Attributes
     ----------
@@ -93,14 +92,12 @@ class FrameConformal(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         folds: int | None = 5,
         scale: bool = True,
         few_groups: str = "pooled",
-        random_state: int = 0,
     ) -> None:
         self.estimator = estimator
         self.level = level
         self.folds = folds
         self.scale = scale
         self.few_groups = few_groups
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any, *, groups: Any) -> FrameConformal:
         """Fit the estimator on everything, and once without each part of the groups.
@@ -184,7 +181,7 @@ class FrameConformal(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         """Fold of each row, its weight (all groups weigh alike, and together 1), and the number of groups."""
         if groups.shape != (rows,):
             raise InputError(f"FrameConformal: groups must name one frame per row, got {groups.shape} for {rows} rows.")
-        number, counts = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+        first, number, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)[1:]
         if counts.size < 2:
             raise InputError(
                 f"FrameConformal: there must be two groups at least, got {counts.size}. Leave out frames rather than "
@@ -195,8 +192,9 @@ class FrameConformal(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         if self.folds is not None and self.folds < 2:
             raise InputError(f"FrameConformal: folds must be 2 or more, or None for one per group, got {self.folds}.")
         folds = counts.size if self.folds is None else min(self.folds, counts.size)
+        # In turn: were the few frames of a stage left out together, they would be told by models that know no such stage.
         dealt = np.empty(counts.size, np.int64)
-        dealt[np.random.default_rng(self.random_state).permutation(counts.size)] = np.arange(counts.size) % folds
+        dealt[np.argsort(first)] = np.arange(counts.size) % folds
         return dealt[number], 1.0 / (counts.size * counts[number]), counts.size
 
     def _calibrate(self, whole: Any, fitted: list[Any], X: Any, target: np.ndarray, groups: Any) -> FrameConformal:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from operando.core.errors import InputError, nearest
 from operando.dendrites.features import feature_names
-from operando.dendrites.global_sensitivity import feature_groups, group_columns
+from operando.dendrites.groups import feature_groups, group_columns
 from operando.dendrites.importance import (
     FrameSums,
     bootstrap_weights,

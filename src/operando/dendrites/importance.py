@@ -10,7 +10,7 @@ import pandas as pd
 
 from operando.core.errors import InputError
 from operando.dendrites.fitted import predictor, read_samples
-from operando.dendrites.global_sensitivity import group_columns
+from operando.dendrites.groups import group_columns
 
 
 def conditional_permutation(

@@ -35,7 +35,7 @@ def find_interface(
 
     Parameters
     ----------
-    image : DataArray or array-like, dims ([t], y, x)
+    image : DataArray, Dataset with ``image`` or array-like, dims ([t], y, x)
         Gray values on the scale of ``saturation``, 8 bit by default; NaN is missing. y is normal to the surface of
         the metal. May be lazy. A bare array is taken as ``([t], y, x)`` in px.
     threshold : float
@@ -79,17 +79,18 @@ def find_interface(
     cheapest path across the image make it up. Bright spots elsewhere are ignored; one that touches the line cannot be
     told from it.
 
-    *Where.* A clipped Gaussian ridge between two backgrounds is fitted to the pixels of each column that are not
-    clipped (clipped ones count where the model stays below the clip). The midpoint of the two threshold crossings
-    alone would lie 0.3 px toward the brighter side for usual gray values, and move as the salt depletes. On a sloping
-    and bent line a vertical cut is not symmetric; that is taken out to second order in the thickness.
+    *Where.* A Gaussian ridge between two backgrounds is fitted to the pixels of each column below the threshold;
+    those above count where the model stays below them, so that the top of the line may have any shape. The midpoint
+    of the two threshold crossings alone would lie 0.3 px toward the brighter side for usual gray values, and move as
+    the salt depletes. On a sloping and bent line a vertical cut is not symmetric; that is taken out to second order
+    in the thickness.
 
     *How sure.* ``position_sigma`` (standard uncertainty) holds the noise, estimated from the image in electrolyte and
     metal; what the profile misses; the unknown width of the step under the clip; structure finer than the line is
     thick; and, where the line is broken, how far its seen columns lie from a straight line over the same distance.
     Columns beside a break count as broken: they see the round end of a piece.
 
-    Memory: one frame, about 60 bytes per pixel of it.
+    Memory: one frame, about 60 bytes per pixel of it, 100 where the line is broken.
 
     When not to trust it: docs/quantities/interface-position.md.
 
@@ -141,13 +142,20 @@ def find_interface(
 
 
 def labeled_frames(image: Any, where: str) -> xr.DataArray:
-    """Return an image or a series as ``([t], y, x)``; a bare array gets axes in px.
+    """Return an image or a series as ``([t], y, x)``; a bare array gets axes in px, a Dataset gives its ``image``.
 
     Raises
     ------
     InputError
         Where it is neither, or too small.
     """
+    if isinstance(image, xr.Dataset):
+        if "image" not in image:
+            raise InputError(
+                f"{where}: a Dataset must have the variable 'image', got {sorted(map(str, image.data_vars))}. "
+                "Pass the array itself."
+            )
+        image = image["image"]
     if not isinstance(image, xr.DataArray):
         values = image if hasattr(image, "ndim") and hasattr(image, "shape") else np.asarray(image)
         if values.ndim not in (2, 3):

@@ -164,10 +164,10 @@ def _like(x: Any, slopes: np.ndarray, *, step: float | None) -> Any:
         out.attrs["method"] = how
         return out
     if isinstance(x, xr.DataArray):
-        out = x.copy(data=slopes)
-        # The units of x are those of the features.
-        out.attrs = {"long_name": "Sensitivity", "method": how}
-        return out
+        labeled = x.copy(data=slopes)
+        # Not the attributes of x: its units are those of the features.
+        labeled.attrs = {"long_name": "Sensitivity", "method": how}
+        return labeled
     return slopes
 
 

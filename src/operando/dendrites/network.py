@@ -81,7 +81,8 @@ class BayesianNetwork(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    The objective :math:`F = \\beta E_D + \\alpha E_W` has no factors of one half: the noise has the variance :math:`1/2\\beta`, a weight the prior variance :math:`1/2\\alpha`, and the weights at the optimum the covariance
+    The objective :math:`F = \\beta E_D + \\alpha E_W` has no factors of one half: the noise has the variance
+    :math:`1/2\\beta`, a weight the prior variance :math:`1/2\\alpha`, and the weights at the optimum the covariance
     :math:`\\tfrac12(\\beta J^TJ + \\alpha I)^{-1}` with the Hessian of Gauss and Newton. How it is trained:
     `operando.dendrites.training`; what the evidence is: `operando.dendrites.laplace`.
 
@@ -284,11 +285,14 @@ class BayesianNetwork(RegressorMixin, BaseEstimator):
             raise InputError(
                 f"BayesianNetwork.fit: y must be one target per sample, got shape {shape}. Fit one network per column."
             )
+        given = np.asarray(y)
+        if given.dtype.kind == "f" and given.ndim:
+            _require_finite(np.isfinite(given.ravel()), "fit: y")
         values, target = validate_data(
             self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2, ensure_all_finite=False
         )
         target = np.asarray(target, dtype=np.float64)
-        _require_finite(np.isfinite(values).all(axis=1) & np.isfinite(target), "fit: X and y")
+        _require_finite(np.isfinite(values).all(axis=1), "fit: X")
         if self.scale:
             self.x_min_, self.x_max_ = values.min(axis=0), values.max(axis=0)
             self.y_min_, self.y_max_ = float(target.min()), float(target.max())

@@ -58,8 +58,8 @@ def train_networks(
     Notes
     -----
     Small networks on few samples, whose training is spent in Python rather than in products, are stacked into batches
-    of equal shape; each keeps its own step, regularization and end. Neither the batch nor the number of workers changes a
-    result.
+    of equal shape; each keeps its own step, regularization and end. Neither the batch nor the number of workers
+    changes a result.
 
     Memory: three N x N matrices per worker (per network of a batch), and one per finished network.
 

@@ -16,10 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from operando.core.errors import InputError, nearest
 from operando.dendrites.scores import score_intervals
 from operando.dendrites.splits import require_columns
-from operando.dendrites.within import WithinFrames
+from operando.dendrites.within import BestByEvidence, WithinFrames
 
 TARGET = "growth_rate_next"
-WITHIN = " within frames"
 
 MODELS = (
     "persistence",
@@ -64,7 +63,8 @@ def rival(
         - ``"plain network"``: the same layers trained by Adam with early stopping on a tenth of the rows
         - ``"Bayesian network"``: :class:`BayesianNetwork`
         - ``"linear within frames"``, ``"Bayesian network within frames"``: the stage mean plus least squares, or a
-          network trained on every eighth point, on deviations from the frame's mean (``WithinFrames``)
+          network, on deviations from the frame's mean; the network learns from every eighth point, and is the one of
+          the highest evidence among 2, 4 and 8 neurons
     columns : sequence of str, optional
         Features; all at both times by default. Persistence and the stage mean do not use them.
     hidden : sequence of int
@@ -102,11 +102,12 @@ def rival(
         from operando.dendrites.features import feature_names
 
         columns = feature_names()
-    within = name.endswith(WITHIN)
-    estimator = _estimator(name.removesuffix(WITHIN), tuple(hidden), max_epochs, random_state)
-    if within:
-        return WithinFrames(estimator, list(columns), every=1 if name.startswith("linear") else THINNED)
-    return OnColumns(estimator, list(columns))
+    if name == "linear within frames":
+        return WithinFrames(_estimator("linear", (), max_epochs, random_state), list(columns))
+    if name == "Bayesian network within frames":
+        network = BestByEvidence(max_epochs=max_epochs, random_state=random_state)
+        return WithinFrames(network, list(columns), every=THINNED)
+    return OnColumns(_estimator(name, tuple(hidden), max_epochs, random_state), list(columns))
 
 
 def correlation_by_stage(

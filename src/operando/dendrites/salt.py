@@ -45,7 +45,9 @@ def salt_concentration(signal: xr.DataArray, *, concentration: float, use_first:
     -----
     .. math:: c(y, t) = c_0\, \frac{S(y, t) - b(y)}{\langle S(y, t) - b(y) \rangle_{\mathrm{first}}}
 
-    The background b is the line through the mean signal beside the electrolyte (0.2 to 0.7 of its thickness away).
+    The background b is the line through the mean signal beside the electrolyte (0.2 to 0.7 of its thickness away). The
+    full signal of ``signal`` is the parabola through the first profiles farther than three blurs from the electrodes,
+    level beyond them: a coil is not everywhere as sensitive.
     Noise is measured from differences of successive profiles. Within about twice ``blur`` of an electrode the ratio is
     an average over that length: a diffusion layer thinner than that shows less than its depletion at the surface (see
     :func:`fit_salt_transport`). The first profiles are taken as even salt: current that flowed while they were recorded
@@ -81,12 +83,18 @@ def salt_concentration(signal: xr.DataArray, *, concentration: float, use_first:
     values = values - _background(values.mean(axis=0), y, rough)
     thick = rough[1] - rough[0]
     inner = (y > rough[0] + 0.25 * thick) & (y < rough[1] - 0.25 * thick)
-    full = float(np.median(values[:use_first][:, inner]))
+    values = values / np.median(values[:use_first][:, inner])
+
+    def find_edges(reference: np.ndarray) -> list[tuple[float, float, float]]:
+        spread = noise * np.sqrt(together / use_first)
+        return [_edge(reference, y, at, thick, spread, end) for end, at in zip(ENDS, rough, strict=True)]
+
+    noise, together = _noise(values[:, inner])
+    # The plateau is known once the blur is.
+    full = _sensitivity(values[:use_first].mean(axis=0), y, find_edges(values[:use_first].mean(axis=0)), where)
     values = values / full
     reference = values[:use_first].mean(axis=0)
-    noise, together = _noise(values[:, inner])
-    edges = [_edge(reference, y, at, thick, noise * np.sqrt(together / use_first), end)
-             for end, at in zip(ENDS, rough, strict=True)]  # fmt: skip
+    edges = find_edges(reference)
     position = np.array([edge[0] for edge in edges])
     between = (y >= position[0]) & (y <= position[1])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -107,7 +115,7 @@ def salt_concentration(signal: xr.DataArray, *, concentration: float, use_first:
                 concentration * sigma,
                 {**molar, "long_name": "Its standard uncertainty"},
             ),
-            "signal": (("t", "y"), values, {"units": "1", "long_name": "Signal over its first plateau"}),
+            "signal": (("t", "y"), values, {"units": "1", "long_name": "Signal over that without depletion"}),
             "reference": ("y", reference, {"units": "1", "long_name": "Signal before the current"}),
             "position": ("end", position, {"units": unit, "long_name": "Surface of the electrode"}),
             "position_sigma": ("end", [edge[1] for edge in edges], {"units": unit}),
@@ -336,6 +344,27 @@ def _background(mean: np.ndarray, y: np.ndarray, edges: tuple[float, float]) -> 
             f"{int(right.sum())} above, 0.2 to 0.7 of the thickness away. Export more of the field of view."
         )
     return np.asarray(np.polyval(np.polyfit(y[beside], mean[beside], 1), y))
+
+
+def _sensitivity(
+    reference: np.ndarray, y: np.ndarray, edges: list[tuple[float, float, float]], where: str
+) -> np.ndarray:
+    """Full signal along y: a parabola between the electrodes, level beyond."""
+    (low, _, low_blur), (high, _, high_blur) = edges
+    x = np.clip((y - low) / (high - low), 0.0, 1.0)
+    plateau = (y > low + 3 * low_blur) & (y < high - 3 * high_blur)
+    if plateau.sum() < 8:
+        raise InputError(
+            f"{where}: the electrolyte must be thicker than its blurred edges, got {high - low:.4g} between edges blurred "
+            f"by {low_blur:.3g} and {high_blur:.3g}, which leaves {int(plateau.sum())} points. Use a finer field of view."
+        )
+    full = np.polyval(np.polyfit(x[plateau], reference[plateau], 2), x)
+    if not (full > 0).all():
+        raise InputError(
+            f"{where}: the signal between the electrodes must be above that beside them everywhere, got {full.min():.4g} "
+            "of its middle at one end. Check the files."
+        )
+    return np.asarray(full)
 
 
 def _noise(values: np.ndarray) -> tuple[float, float]:

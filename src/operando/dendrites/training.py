@@ -135,7 +135,7 @@ class _Batch:
         self.gamma = np.full(len(everyone), float(self.count))
         self.alpha = _ratio(self.gamma, self.e_w)
         free = self.n - self.count
-        self.beta = _ratio(np.full(len(everyone), float(free)), self.e_d) if free > 0 else np.ones(len(everyone))
+        self.beta = _ratio(np.full(len(everyone), float(free)), self.e_d)
         self.f = self.beta * self.e_d + self.alpha * self.e_w
         self._normal(everyone, errors, entering)
         self._record(everyone)
@@ -196,8 +196,8 @@ class _Batch:
         self.epoch[which] += 1
         self._normal(which, errors, entering)
         self.gamma[which] = [self._gamma(int(i)) for i in which]
-        self.alpha[which] = _ratio(self.gamma[which], self.e_w[which])
-        self.beta[which] = _ratio(self.n - self.gamma[which], self.e_d[which])
+        self.alpha[which] = _ratio(self.gamma[which], self.e_w[which], self.alpha[which])
+        self.beta[which] = _ratio(self.n - self.gamma[which], self.e_d[which], self.beta[which])
         self.f[which] = self.beta[which] * self.e_d[which] + self.alpha[which] * self.e_w[which]
         self._record(which)
 
@@ -237,8 +237,7 @@ class _Batch:
         self.rows.append((self.member[which], np.column_stack([value[which] for value in values])))
 
 
-def _ratio(above: Array, energy: Array) -> Array:
-    """Alpha or beta from its energy; 1 where the energy has vanished, and never beyond what floats hold."""
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        value = above / (2.0 * energy)
-    return np.where(np.isfinite(value) & (value > 0), value, 1.0)
+def _ratio(above: Array, energy: Array, before: Array | float = 1.0) -> Array:
+    """Alpha or beta from its energy; what it was before where the energy has vanished or nothing is above it."""
+    value = above / (2.0 * energy)
+    return np.where(np.isfinite(value) & (value > 0), value, before)

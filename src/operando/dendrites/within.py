@@ -9,7 +9,10 @@ import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from operando.dendrites.network import BayesianNetwork
 from operando.dendrites.splits import frame_numbers, require_columns
+
+SHAPES: tuple[tuple[int, ...], ...] = ((2,), (4,), (8,))
 
 
 class WithinFrames(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -70,3 +73,39 @@ class WithinFrames(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     def _deviations(self, table: pd.DataFrame) -> np.ndarray:
         values = pd.DataFrame(table[self.columns].to_numpy(float))
         return (values - values.groupby(frame_numbers(table)).transform("mean")).to_numpy()
+
+
+class BestByEvidence(RegressorMixin, BaseEstimator):
+    """The Bayesian network of the highest evidence among several shapes.
+
+    Parameters
+    ----------
+    shapes : tuple of tuple of int
+        Neurons of the hidden layers.
+    max_epochs, random_state
+        See :class:`BayesianNetwork`.
+
+    Attributes
+    ----------
+    network_ : BayesianNetwork
+    """
+
+    def __init__(
+        self, shapes: tuple[tuple[int, ...], ...] = SHAPES, max_epochs: int = 250, random_state: int = 0
+    ) -> None:
+        self.shapes = shapes
+        self.max_epochs = max_epochs
+        self.random_state = random_state
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> BestByEvidence:
+        """Train every shape; keep the one under which the data is most probable."""
+        networks = [
+            BayesianNetwork(hidden=shape, max_epochs=self.max_epochs, random_state=self.random_state).fit(X, y)
+            for shape in dict.fromkeys(self.shapes)
+        ]
+        self.network_ = max(networks, key=lambda network: network.log_evidence_)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict with it."""
+        return np.asarray(self.network_.predict(X), float)

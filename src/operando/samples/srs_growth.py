@@ -64,6 +64,7 @@ def grow(setup: Growth, *, where: str) -> dict[str, Any]:
     field = process("hidden", 0, law["hidden_length_um"])
     pattern = process("flux", 0, _FLUX_LENGTH_UM)
     level = (np.arange(setup.rows) + 0.5) * pixel
+    local = np.zeros(width)  # salt that the current asks for, column by column: none before it is applied
     before: Any = None
     rows: list[dict[str, Any]] = []
     for number in range(setup.frames):
@@ -73,10 +74,8 @@ def grow(setup: Growth, *, where: str) -> dict[str, Any]:
                 f"{height[seen].min():.3g} to {height[seen].max():.3g} um at frame {number}. Take more rows, fewer "
                 "frames or less roughness_um."
             )
-        local = np.exp(setup.uneven * pattern)
-        # However uneven the flux, its mean is the current's.
-        local *= demand(setup.current_density, setup.transference) / local.mean()
-        surface, gradient = cell.at_surface(height, local if number else 0.0 * local)
+        # What was consumed up to this moment made the concentration as it is.
+        surface, gradient = cell.at_surface(height, local)
         curvature = curvature_of(height, pixel, law["curvature_sigma_um"])
         # Stage and mean are those of what the picture shows; beside it the same law holds.
         mean = float(surface[seen].mean())
@@ -99,6 +98,9 @@ def grow(setup: Growth, *, where: str) -> dict[str, Any]:
         )
         if number == setup.frames - 1:
             break
+        local = np.exp(setup.uneven * pattern)
+        # However uneven the flux, its mean is the current's.
+        local *= demand(setup.current_density, setup.transference) / local.mean()
         seconds = setup.interval_s / _STEPS
         for step in range(_STEPS):
             cell.advance(height + velocity / 60.0 * seconds * (step + 0.5), velocity / 60.0, local, seconds)

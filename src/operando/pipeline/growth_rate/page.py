@@ -18,6 +18,7 @@ from operando.pipeline.storage import FigureFolder
 
 _SIMPLE = ("persistence", "stage mean", "linear")
 _WORDS = {"random": "random points", "frame": "whole images", "experiment": "whole experiments"}
+_EXPLAINS = 0.1  # share of the variance within unseen images from which on a network knows something of an electrode
 _CITATIONS = (
     "Ma, Y. et al. Understanding the correlation between lithium dendrite growth and local material properties by "
     "machine learning. J. Electrochem. Soc. 168, 090523 (2021). https://doi.org/10.1149/1945-7111/ac201d",
