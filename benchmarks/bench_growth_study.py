@@ -1,6 +1,6 @@
 """What a random split reports, what honest splits report, and the known ceiling, on simulated SRS series.
 
-Run: python benchmarks/bench_growth_study.py 500 504 [--epochs 250] [--models ...] [--hidden 0.5] [--save FILE]
+Run: python benchmarks/bench_growth_study.py 500 504 [--epochs 250] [--models ...] [--hidden 0.5]
 
 For each seed the three simulated experiments of the paper (16 + 5 + 5 images, 4,000 rows), every model by every split:
 at random once, by frame four times (so that every frame is tested once), by experiment three times (each once).
@@ -89,24 +89,16 @@ def show(found: dict[str, pd.DataFrame]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seeds", type=int, nargs="+", help="one seed, or the first and the last")
+    parser.add_argument("seeds", type=int, nargs="+", help="a seed, or the first and the last")
     parser.add_argument("--models", nargs="*", default=None)
     parser.add_argument("--epochs", type=int, default=250)
     parser.add_argument("--hidden", type=float, default=0.5, help="strength of the hidden field")
     parser.add_argument("--gap", type=int, default=0)
     parser.add_argument("--workers", type=int, default=None)
-    parser.add_argument("--save", default=None, help="pickle file to add to")
-    parser.add_argument("--show", nargs="*", default=None, help="only print what such files hold together")
     options = parser.parse_args()
     parts: list[tuple[str, pd.DataFrame]] = []
-    if options.show is not None:
-        for name in options.show:
-            parts += pd.read_pickle(name)
-    else:
-        for seed in range(options.seeds[0], options.seeds[-1] + 1):
-            parts += study(seed, options)
-    if options.save is not None:
-        pd.to_pickle(parts, options.save)
+    for seed in range(options.seeds[0], options.seeds[-1] + 1):
+        parts += study(seed, options)
     show({kind: pd.concat([part for name, part in parts if name == kind]) for kind in dict(parts)})
 
 

@@ -86,3 +86,14 @@ def test_windows_that_do_not_fit_say_which_would():
         curvature(_height(np.zeros(12)), window_um=40)
     with pytest.raises(AxesError, match="three columns"):
         slopes(_height(np.zeros(2)))
+
+
+def test_a_frame_with_a_missing_height_has_no_curvature_and_leaves_the_others_alone():
+    x = np.arange(41.0)
+    values = np.stack([50.0 - 0.01 * (x - 20.0) ** 2] * 2)
+    h = xr.DataArray(values, dims=("t", "x"), coords={"x": ("x", x, {"units": "um"})})
+    alone = curvature(h.isel(t=0))
+    h[1, 7] = np.nan
+    bent = curvature(h)
+    np.testing.assert_array_equal(bent[0], alone)
+    assert bent[1].isnull().all()

@@ -204,14 +204,16 @@ def test_a_table_from_its_parts_is_the_table_from_images():
 
 
 def test_a_broken_line_is_flagged_on_every_row_that_uses_it_and_can_be_dropped():
-    interface, surface = _written(_climbing(5, width=60))
+    interface, surface = _written(_climbing(7, width=60))
     interface["broken"][2, 30:32] = True
     table = features_table(interface, surface, 56)
     flagged = table[table["broken"]]
-    # t_{i+1} counts at the point itself; t_i and t_{i-1} count at the columns of its slopes, too.
+    # t_{i+1} and t_{i-2} count at the point itself; t_i and t_{i-1} count at the columns of its slopes, too.
     assert set(flagged.loc[flagged["frame"] == 1, "x_um"]) == {30.0, 31.0}
     assert set(flagged.loc[flagged["frame"] == 2, "x_um"]) == set(np.arange(28.0, 34.0))
     assert set(flagged.loc[flagged["frame"] == 3, "x_um"]) == set(np.arange(28.0, 34.0))
+    assert set(flagged.loc[flagged["frame"] == 4, "x_um"]) == {30.0, 31.0}
+    assert not (flagged["frame"] == 5).any()
     kept = features_table(interface, surface, 56, drop_broken=True)
     assert len(kept) == len(table) - len(flagged)
     assert not kept["broken"].any()
@@ -304,3 +306,28 @@ def test_stages_of_simulated_images_are_found_to_within_a_frame(simulated):
         for stage in (1, 2):
             start = np.flatnonzero(true >= stage)[0]
             assert abs(found.index[found >= stage].min() - max(start, 1)) <= 1
+
+
+def test_labeled_series_in_a_list_are_experiments():
+    one = xr.Dataset({"image": xr.DataArray(_paint(_climbing()), dims=("t", "y", "x"))})
+    for many in ([one, one], [one["image"], one["image"]], [lambda: one, lambda: one]):
+        assert growth_features(many, 20)["experiment"].unique().tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize("spacing", [0.1, 1.0, 4.0])
+def test_the_window_of_the_curvature_follows_the_field_and_its_pixels(spacing):
+    series = labeled_image(_paint(_climbing()), dims=("t", "y", "x"), voxel_size_um=spacing)
+    table = growth_features(series, 20, over_um=20 * spacing)
+    np.testing.assert_allclose(table["curvature"], 0.0, atol=1e-3)
+
+
+def test_a_frame_without_interface_costs_the_rows_that_need_it_and_no_other():
+    images = xr.DataArray(_paint(_climbing(9)), dims=("t", "y", "x"))
+    images[4] = np.minimum(images[4], 200)
+    found = find_interface(images, missing="nan")
+    surface = surface_state(concentration(images, found), found)
+    table = features_table(found, surface, 20, include_last=True)
+    missing = table[[*feature_names(), "growth_rate_next"]].isna().any(axis=1).groupby(table["frame"]).all()
+    # The image itself, one to either side, and those whose growth before or before that uses it; 8 has no next one.
+    assert missing[missing].index.tolist() == [3, 4, 5, 6, 8]
+    assert table.loc[table["frame"] == 4, "stage"].eq("unknown").all()

@@ -165,3 +165,11 @@ def test_growth_in_pixels_or_frames_is_no_match_for_a_charge():
         faraday_rows(height(_interface([[9.0], [8.0]])), current_density_ma_cm2=1)
     with pytest.raises(InputError, match="negative"):
         faraday_rows(height(_interface([[9.0], [8.0]], t=[0, 1])), current_density_ma_cm2=1, current_sigma_ma_cm2=-1)
+
+
+def test_times_that_are_no_numbers_are_refused():
+    h = xr.DataArray([[10.0], [12.0]], dims=("t", "x"), coords={"t": ["first", "second"]})
+    with pytest.raises(InputError, match="times must be numbers or dates, got <U6"):
+        growth_rate(h)
+    with pytest.raises(InputError, match="must be a positive number of minutes, got '5'"):
+        growth_rate(h, interval_min="5")

@@ -95,13 +95,14 @@ def test_concentration_does_not_depend_on_scale_background_or_coil(cell):
 
 
 def test_noise_and_its_correlation_are_found():
-    random = np.random.default_rng(3001)
-    white = random.normal(size=(40, Y.size + 2))
-    smooth = (white[:, :-2] + white[:, 1:-1] + white[:, 2:]) / np.sqrt(3)
-    salt = salt_concentration(labeled(100 * edges(Y) + 2.0 * smooth), concentration=1.0)
-    assert salt.attrs["noise"] == pytest.approx(0.02, rel=0.06)
+    found = []
+    for seed in range(3100, 3108):
+        white = np.random.default_rng(seed).normal(size=(40, Y.size + 2))
+        smooth = (white[:, :-2] + white[:, 1:-1] + white[:, 2:]) / np.sqrt(3)
+        salt = salt_concentration(labeled(100 * edges(Y) + 2.0 * smooth), concentration=1.0)
+        found.append((salt.attrs["noise"], salt.attrs["correlated_points"]))
     # A running mean over three points: correlations 2/3 and 1/3.
-    assert salt.attrs["correlated_points"] == pytest.approx(3.0, rel=0.1)
+    np.testing.assert_allclose(np.mean(found, axis=0), [0.02, 3.0], rtol=0.05)
 
 
 def test_displaced_salt_is_the_integral_whatever_the_blur(cell):

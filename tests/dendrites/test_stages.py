@@ -111,3 +111,14 @@ def test_a_forecast_without_a_target_does_not_count():
 def test_a_table_without_stages_is_refused():
     with pytest.raises(InputError, match="lacks the columns"):
         stage_velocities(pd.DataFrame({"frame": [1]}))
+
+
+def test_without_salt_at_first_the_stage_is_an_error_or_unknown():
+    for first in (0.0, np.nan):
+        salt = _salt([first, 0.2, 0.08])
+        with pytest.raises(InputError, match="initial concentration must be positive"):
+            depletion_stage(salt)
+        assert depletion_stage(salt, missing="unknown").values.tolist() == [-1, -1, -1]
+        assert depletion_stage(salt, missing="unknown", initial=0.2).values.tolist()[1:] == [0, 1]
+    with pytest.raises(InputError, match="Did you mean 'unknown'"):
+        depletion_stage(_salt([0.3, 0.2]), missing="unknwon")

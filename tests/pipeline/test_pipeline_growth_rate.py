@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 import tifffile
 import yaml
+from PIL import Image
 
 from operando import samples
-from operando.core.errors import RecipeError
+from operando.core.errors import InputError, RecipeError
 from operando.pipeline import RECIPES, load
 from operando.pipeline.growth_rate.demo import write_demo
 from operando.pipeline.growth_rate.inputs import open_series
@@ -48,7 +50,7 @@ def run(demo: Path) -> Path:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One simulated series as a plain TIFF stack, which says neither time nor pixel."""
     path = tmp_path_factory.mktemp("plain") / "series.tif"
-    sample = samples.srs_series((64, 48), frames=4, seed=3002)
+    sample = samples.srs_series((64, 48), frames=5, seed=3002)
     tifffile.imwrite(path, sample["image"].values, photometric="minisblack")
     return path
 
@@ -60,7 +62,7 @@ def plain(images: Path, **experiment: Any) -> Path:
         "recipe": "growth-rate",
         "experiments": [one],
         **SMALL,
-        "points": 30,
+        "points": 40,
         "study": {"run": False},
         "sensitivity": {"run": False},
     }
@@ -127,7 +129,7 @@ def test_the_network_on_disk_forecasts_as_the_one_that_wrote_it(run: Path) -> No
 def test_a_finished_run_is_not_run_again_and_other_points_leave_the_interface_alone(run: Path, demo: Path) -> None:
     assert not load(demo).plan().pending
     other = demo.with_name("other.yaml")
-    other.write_text(yaml.safe_dump({**yaml.safe_load(demo.read_text()), "points": 30, "output": "run"}))
+    other.write_text(yaml.safe_dump({**yaml.safe_load(demo.read_text()), "points": 40, "output": "run"}))
     names = [item.step.name for item in load(other).plan().pending]
     assert "features" in names
     assert "interface" not in names
@@ -151,8 +153,72 @@ def test_a_series_is_the_same_from_a_stack_and_from_single_images(images: Path, 
     one = open_series(Experiment(images=str(images), **given))
     many = open_series(Experiment(images=paths, **given))
     np.testing.assert_array_equal(one.values, many.values)
-    assert one["t"].values.tolist() == many["t"].values.tolist() == [0.0, 300.0, 600.0, 900.0]
+    assert one["t"].values.tolist() == many["t"].values.tolist() == [0.0, 300.0, 600.0, 900.0, 1200.0]
     assert float(one["x"][1] - one["x"][0]) == 0.5
+
+
+def test_a_folder_of_pictures_is_read_in_the_order_of_their_numbers(images: Path, tmp_path: Path) -> None:
+    stack = tifffile.imread(images)
+    for number, image in zip((9, 10, 11, 100, 101), stack, strict=True):
+        Image.fromarray(image).save(tmp_path / f"frame {number}.png")
+    one = open_series(Experiment(images=str(tmp_path), name="one", interval_min=5, pixel_size_um=0.5))
+    np.testing.assert_array_equal(one.values, stack)
+
+
+@pytest.mark.parametrize(("dtype", "saturation"), [("uint16", 65535), ("float32", 1.0)])
+def test_gray_values_of_another_scale_are_brought_to_255(
+    images: Path, tmp_path: Path, dtype: str, saturation: float
+) -> None:
+    stack = tifffile.imread(images)
+    path = tmp_path / "scaled.tif"
+    tifffile.imwrite(path, (stack * (saturation / 255)).astype(dtype), photometric="minisblack")
+    given: dict[str, Any] = {"name": "one", "images": str(path), "interval_min": 5, "pixel_size_um": 0.5}
+    one = open_series(Experiment(saturation=saturation, **given))
+    np.testing.assert_allclose(one.values, stack, atol=1e-3)
+    assert open_series(Experiment(**given)).dtype == dtype
+
+
+def test_metal_at_the_side_is_turned_to_the_end_of_y(images: Path, tmp_path: Path) -> None:
+    stack = tifffile.imread(images)
+    path = tmp_path / "side.tif"
+    tifffile.imwrite(path, np.ascontiguousarray(stack.transpose(0, 2, 1)), photometric="minisblack")
+    given: dict[str, Any] = {"name": "one", "images": str(path), "interval_min": 5, "pixel_size_um": 0.5}
+    np.testing.assert_array_equal(open_series(Experiment(normal="x", **given)).values, stack)
+
+
+def test_a_fault_of_the_interface_names_its_experiment_and_the_keys_that_mend_it(images: Path) -> None:
+    dark = images.with_name("dark.tif")
+    tifffile.imwrite(dark, np.minimum(tifffile.imread(images), 100), photometric="minisblack")
+    with pytest.raises(InputError, match=r"one: find_interface: frame 0.*interface\.rule 'half level'"):
+        load(plain(dark, times_min=[0, 5, 10, 15, 20], interval_min=None)).run()
+
+
+@pytest.mark.slow
+def test_an_image_without_interface_is_left_out_where_the_recipe_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "gap.tif"
+    stack = samples.srs_series((64, 48), frames=10, current_density=1.3, interval_min=3, seed=3002)["image"].values
+    stack[3] = np.minimum(stack[3], 150)
+    tifffile.imwrite(path, stack, photometric="minisblack")
+    recipe = plain(path, interval_min=3, current_density=1.3)
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "interface": {"missing": "nan"}}))
+    loaded = load(recipe)
+    loaded.run()
+    stages = read_table(loaded.folder / "over-time.parquet")["stage"]
+    assert (stages == "unknown").tolist() == [number == 3 for number in range(10)]
+    page = (loaded.folder / "report.html").read_text()
+    assert "The interface was found in 9 of 10 images of 1 series." in page
+    assert "Images without interface, which were left out: 1." in page
+
+
+@pytest.mark.slow
+def test_a_random_split_alone_runs_and_tells_no_leak(images: Path) -> None:
+    recipe = plain(images)
+    content = yaml.safe_load(recipe.read_text())
+    content["forecast"]["splits"] = ["random"]
+    recipe.write_text(yaml.safe_dump({**content, "output": "random"}))
+    loaded = load(recipe)
+    loaded.run()
+    assert (loaded.folder / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -160,9 +226,11 @@ def test_a_series_is_the_same_from_a_stack_and_from_single_images(images: Path, 
     [
         ({"interval_min": None}, "Give interval_min or times_min"),
         ({"pixel_size_um": None}, "Give pixel_size_um"),
-        ({"interval_min": None, "times_min": [0, 5, 10]}, "got 3 for 4 images"),
-        ({"interval_min": None, "times_min": [0, 5, 5, 10]}, "must rise from image to image"),
+        ({"interval_min": None, "times_min": [0, 5, 10]}, "got 3 for 5 images"),
+        ({"interval_min": None, "times_min": [0, 5, 5, 10, 15]}, "must rise from image to image"),
+        ({"interval_min": None, "times_min": [0, 5, float("nan"), 10, 15]}, "must rise from image to image"),
         ({"frames": [0, 2]}, "at least 3 images are needed"),
+        ({"frames": [0, 3]}, "a forecast needs 3 images or more that have one before and one after them, got 1"),
     ],
 )
 def test_a_series_that_cannot_give_a_growth_rate_is_refused_with_a_remedy(
@@ -179,11 +247,33 @@ def test_more_points_than_columns_are_refused(images: Path) -> None:
         load(recipe).steps()
 
 
+def test_too_few_samples_are_refused(images: Path) -> None:
+    recipe = plain(images)
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "points": 8}))
+    with pytest.raises(RecipeError, match="100 samples or more are needed to train and to test, got 24 at 3 times"):
+        load(recipe).steps()
+
+
 def test_a_split_by_experiment_alone_is_refused_for_one_experiment(images: Path) -> None:
     recipe = plain(images)
     content = yaml.safe_load(recipe.read_text())
     recipe.write_text(yaml.safe_dump({**content, "forecast": {"splits": ["experiment"]}}))
     with pytest.raises(RecipeError, match="one experiment cannot be split by experiment"):
+        load(recipe).steps()
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"ceilings": [{"r": 1}], "sensitivities": []}, "'ceilings' must have"),
+        ([1, 2], "must hold the lists 'ceilings'"),
+    ],
+)
+def test_a_truth_of_something_else_is_refused_before_anything_runs(images: Path, rows: Any, told: str) -> None:
+    recipe = plain(images)
+    recipe.with_name("truth.json").write_text(json.dumps(rows))
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "truth": "truth.json"}))
+    with pytest.raises(RecipeError, match=told):
         load(recipe).steps()
 
 

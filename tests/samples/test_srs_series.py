@@ -207,6 +207,7 @@ def test_broken_columns_are_as_many_as_asked_and_dim():
     assert saturated[~broken].mean() > 0.98
     assert saturated[broken].mean() < 0.5
     assert not samples.srs_series((64, 64), frames=1, breaks=0.0).broken.values.any()
+    assert samples.srs_series((64, 64), frames=1, breaks=1.0).broken.values.all()
 
 
 def test_noise_and_light_can_be_turned_off_and_on():
@@ -245,6 +246,8 @@ def test_experiments_are_those_of_the_paper():
         ({"transference": 1.0}, "transference must be a number at least 0 and below 1"),
         ({"metal": "hihg"}, "Did you mean 'high'"),
         ({"law": {"tipp": 1.0}}, "Did you mean 'tip'"),
+        ({"law": {"velocity": (0.1, 0.2)}}, "velocity of the law must be 3 numbers"),
+        ({"law": {"tip": "much"}}, "tip of the law must be one number"),
         ({"law": {"persistence": 1.5}}, "persistence of the law must be in"),
         ({"overhangs": 1.5}, "overhangs must be a whole number"),
         ({"breaks": 1.5}, "breaks must be a number at least 0 and at most 1"),

@@ -175,3 +175,22 @@ def test_what_has_no_truth_is_refused(experiments, table):
         samples.srs_sensitivities(experiments, limits=table.drop(columns="slope_previous"))
     with pytest.raises(InputError, match="must differ, got from 1 to 1"):
         samples.srs_sensitivities(experiments, limits=dict.fromkeys(srs_truth._ALL, (1, 1)))
+
+
+def test_gradient_and_concentration_at_the_surface_are_those_of_the_field_at_that_moment():
+    """Not those under the consumption of the interval to come."""
+    made = samples.srs_series((160, 128), frames=12, seed=3023)
+    y, found = made.y.values, []
+    for number in range(1, 12):
+        c = made.concentration.values[number]
+        first = np.argmax(np.isnan(c), axis=0) - 1
+        near = [c[first - k, np.arange(128)] for k in range(3)]
+        off = made.position.values[number] - y[first]
+        # The parabola through the three pixels next to the surface, at the surface.
+        second = near[2] - 2.0 * near[1] + near[0]
+        slope = near[1] - near[0] - second * (off + 0.5)
+        found.append([slope, near[0] - off * slope - 0.5 * second * off**2])
+    for name, values in zip(("concentration_gradient", "surface_concentration"), np.stack(found, axis=1), strict=True):
+        true = made[name].values[1:]
+        off = [one - one.mean(axis=1, keepdims=True) for one in (values, true)]
+        assert np.corrcoef(off[0].ravel(), off[1].ravel())[0, 1] > 0.95, name

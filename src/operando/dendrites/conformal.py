@@ -192,7 +192,7 @@ class FrameConformal(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         if self.folds is not None and self.folds < 2:
             raise InputError(f"FrameConformal: folds must be 2 or more, or None for one per group, got {self.folds}.")
         folds = counts.size if self.folds is None else min(self.folds, counts.size)
-        # In turn: were the few frames of a stage left out together, they would be told by models that know no such stage.
+        # In turn: were all frames of a stage left out together, they would be told by models that know no such stage.
         dealt = np.empty(counts.size, np.int64)
         dealt[np.argsort(first)] = np.arange(counts.size) % folds
         return dealt[number], 1.0 / (counts.size * counts[number]), counts.size

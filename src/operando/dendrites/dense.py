@@ -117,11 +117,13 @@ def faraday_rows(
     dense, dense_sigma = dense_growth_rate(current_density_ma_cm2), dense_growth_rate(current_sigma_ma_cm2)
     values = height.transpose("t", "x").values.astype(float)
     seen = np.isfinite(values)
-    mean = np.nanmean(values, axis=1)
+    # NaN where a frame shows no interface.
+    columns = np.where(seen.any(axis=1), seen.sum(axis=1), np.nan)
+    mean = np.where(seen, values, 0.0).sum(axis=1) / columns
     error = np.full(len(mean), np.nan)
     if "sigma" in height.coords:
         squared = np.where(seen, height.coords["sigma"].transpose("t", "x").values ** 2, 0.0)
-        error = np.sqrt(squared.sum(axis=1)) / seen.sum(axis=1)
+        error = np.sqrt(squared.sum(axis=1)) / columns
     spans = [(i - 1, i, i) for i in range(1, len(times))] + [(0, len(times) - 1, -1)]
     rows = []
     for first, last, scan in spans:

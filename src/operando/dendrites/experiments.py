@@ -29,7 +29,7 @@ def growth_features(
     from_um: float | None = None,
     over_um: float = 30.0,
     at_um: float = 0.0,
-    curvature_um: float = 15.0,
+    curvature_um: float | None = None,
     initial: float | None = None,
     include_last: bool = False,
     drop_broken: bool = False,
@@ -142,7 +142,10 @@ def experiments(series: Any) -> Iterator[tuple[str, Any]]:
 def _is_array(value: Any) -> bool:
     if hasattr(value, "ndim") and hasattr(value, "shape"):
         return True
-    return isinstance(value, (list, tuple)) and bool(value) and np.ndim(value[0]) == 2 and not hasattr(value[0], "dims")
+    # A list of frames; one of labeled arrays, or of functions that open them, is several experiments.
+    if not (isinstance(value, (list, tuple)) and value) or hasattr(value[0], "dims") or callable(value[0]):
+        return False
+    return np.ndim(value[0]) == 2
 
 
 def _frames(series: Any, where: str) -> xr.DataArray:

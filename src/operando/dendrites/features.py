@@ -11,7 +11,7 @@ import xarray as xr
 
 from operando.core import units
 from operando.core.errors import InputError, nearest
-from operando.dendrites.growth import growth_rate, height, minutes, position_of
+from operando.dendrites.growth import growth_rate, height, minutes, pixel, position_of
 from operando.dendrites.slopes import curvature, slopes
 from operando.dendrites.stages import STAGES, depletion_stage
 
@@ -33,6 +33,7 @@ TIMES = ("previous", "current", "both")
 """Features at t_{i-1}, at t_i, at both."""
 
 _SUFFIX = "_previous"
+_CURVATURE_UM = 15.0
 
 
 def feature_names(features: str | Sequence[str] = "all", times: str = "both") -> list[str]:
@@ -81,7 +82,7 @@ def features_table(
     experiment: str = "0",
     stage: xr.DataArray | None = None,
     interval_min: float | None = None,
-    curvature_um: float = 15.0,
+    curvature_um: float | None = None,
     initial: float | None = None,
     include_last: bool = False,
     drop_broken: bool = False,
@@ -102,8 +103,9 @@ def features_table(
         "unknown" where the first frame shows no salt to compare with.
     interval_min : float, optional
         Time between frames in min, for an interface without times.
-    curvature_um : float
-        Window of :func:`operando.dendrites.curvature`; in px on axes without voxel size.
+    curvature_um : float, optional
+        Window of :func:`operando.dendrites.curvature`; in px on axes without voxel size. Default: 15, but no fewer
+        than five columns and no more than there are.
     initial : float, optional
         Concentration before the current, for the stages.
     include_last : bool
@@ -163,13 +165,12 @@ def features_table(
     fields["concentration_gradient"] = surface["concentration_gradient"].transpose("t", "x").values
     fields["interface_position"] = tall.values
     fields["growth_rate"] = np.concatenate([np.zeros((1, rate.sizes["x"])), rate.values[1:]])
-    fields["curvature"] = curvature(tall, window_um=curvature_um).values
+    window = _window(tall) if curvature_um is None else curvature_um
+    fields["curvature"] = curvature(tall, window_um=window).values
     if stage is None:
         salt = surface["concentration"].assign_coords(sigma=surface["concentration_sigma"].variable)
         salt.attrs.update(surface.attrs)
-        first = salt.isel(t=0).values
-        told = initial is not None or (np.isfinite(first).any() and np.nanmedian(first) > 0)
-        stage = depletion_stage(salt, initial=initial) if told else xr.zeros_like(salt.isel(x=0), dtype=int) - 1
+        stage = depletion_stage(salt, initial=initial, missing="unknown")
     names = np.array([*STAGES, "unknown"])[np.asarray(stage.values)]
     x = (
         position.coords["x"].values.astype(float)
@@ -196,7 +197,9 @@ def features_table(
             "growth_rate_next_sigma": sigma[i + 1, columns] if known else np.nan,
         }
         for name in flags:
+            # The rates use the point itself one frame after and two frames before.
             at = near[name][i] | near[name][i - 1] | (flags[name][i + 1] if known else False)
+            at |= flags[name][i - 2] if i > 1 else False
             part[name] = at[columns]
         parts.append(pd.DataFrame(part))
     if not parts:
@@ -224,6 +227,13 @@ def _columns(width: int, points: int) -> np.ndarray:
     check_points(width, points, where="features_table")
     margin = 2 if points <= width - 4 else 1
     return np.round(np.linspace(margin, width - 1 - margin, points)).astype(int)
+
+
+def _window(tall: xr.DataArray) -> float:
+    """Window of the curvature that this field and its columns allow, an odd number of them."""
+    step, columns = pixel(tall, "x", where="features_table"), int(tall.sizes["x"])
+    count = 2 * round((_CURVATURE_UM / step - 1) / 2) + 1
+    return step * min(max(count, 5), columns - 1 + columns % 2)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -119,7 +119,7 @@ def predictor(model: Any, *, where: str) -> Predictor:
     """
     if not hasattr(model, "predict"):
         if callable(model):
-            return lambda values: np.asarray(model(values), dtype=np.float64).reshape(len(values))
+            return lambda values: _one_each(model(values), len(values), where)
         raise InputError(
             f"{where}: the model must have a predict method or be a function of an array (n, features), "
             f"got {type(model).__name__}. Fit a regressor first, for example operando.dendrites.BayesianNetwork()."
@@ -138,7 +138,17 @@ def predictor(model: Any, *, where: str) -> Predictor:
         except TypeError:
             # Not of scikit-learn: whether it is fitted shows when it predicts.
             pass
-    return lambda values: np.asarray(model.predict(as_fitted(model, values)), dtype=np.float64).reshape(len(values))
+    return lambda values: _one_each(model.predict(as_fitted(model, values)), len(values), where)
+
+
+def _one_each(predicted: Any, count: int, where: str) -> np.ndarray:
+    found = np.asarray(predicted, dtype=np.float64)
+    if found.size != count:
+        raise InputError(
+            f"{where}: the model must predict one number per sample, got the shape {found.shape} for {count} samples. "
+            "Take one output at a time: lambda values: model.predict(values)[:, 0]."
+        )
+    return found.reshape(count)
 
 
 def as_fitted(model: Any, values: np.ndarray) -> Any:

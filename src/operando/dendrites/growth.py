@@ -134,7 +134,7 @@ def minutes(series: Any, *, interval_min: float | None = None, where: str) -> tu
     """
     count = int(series.sizes["t"])
     if interval_min is not None:
-        if not (np.isfinite(interval_min) and interval_min > 0):
+        if not (isinstance(interval_min, (int, float, np.number)) and np.isfinite(interval_min) and interval_min > 0):
             raise InputError(f"{where}: interval_min must be a positive number of minutes, got {interval_min!r}.")
         return interval_min * np.arange(count, dtype=float), "min"
     if "t" not in series.coords:
@@ -144,6 +144,11 @@ def minutes(series: Any, *, interval_min: float | None = None, where: str) -> tu
         values = (coordinate.values - coordinate.values[0]) / np.timedelta64(1, "s") / 60.0
         unit = "min"
     else:
+        if coordinate.dtype.kind not in "uif":
+            raise InputError(
+                f"{where}: times must be numbers or dates, got {coordinate.dtype}. Pass interval_min=, or set the "
+                "coordinate t in seconds."
+            )
         own = str(coordinate.attrs.get("units", "s"))
         unit = "frame" if own in ("1", "", "frame", "frames") else "min"
         values = np.asarray(coordinate.values, dtype=float) * (1.0 if unit == "frame" else units.factor(own, "min"))

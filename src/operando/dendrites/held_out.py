@@ -92,7 +92,7 @@ def held_out_importance(
     parts = held_out_parts(table, split, seed=seed, where=where)
     predict = _cross_fitted(
         table, [names], parts, hidden=hidden, max_epochs=max_epochs, restarts=restarts, seed=seed, workers=workers,
-        progress=progress,
+        progress=progress, where=where,
     )[0]  # fmt: skip
     x, y, frames = table[names], table["growth_rate_next"], frame_numbers(table)
     joined = feature_groups(names) if groups is None else groups
@@ -179,7 +179,7 @@ def shapley_importance(
     columns = [sorted({names[c] for group in members for c in chosen[group]}, key=names.index) for members in sets]
     predictors = _cross_fitted(
         table, columns, parts, hidden=hidden, max_epochs=max_epochs, restarts=restarts, seed=seed, workers=workers,
-        progress=progress,
+        progress=progress, where=where,
     )  # fmt: skip
 
     y = table["growth_rate_next"].to_numpy(dtype=np.float64)
@@ -237,12 +237,13 @@ def _cross_fitted(
     seed: int,
     workers: int | None,
     progress: Progress | None,
+    where: str,
 ) -> list[Callable[[np.ndarray], np.ndarray]]:
     """For each set of columns a function of the whole table that predicts each row by networks that did not see it."""
     from operando.dendrites.restarts import train_networks
 
     if restarts < 1:
-        raise InputError(f"held_out_importance: restarts must be at least 1, got {restarts}.")
+        raise InputError(f"{where}: restarts must be at least 1, got {restarts}. 4 are usual.")
     y = table["growth_rate_next"].to_numpy(dtype=np.float64)
     tasks = [
         (table[list(some)].to_numpy(dtype=np.float64)[train], y[train], seed + start)

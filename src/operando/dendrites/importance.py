@@ -49,7 +49,8 @@ def conditional_permutation(
         Only samples of the same stratum exchange values, and only differences within strata are explained by the other
         features. With the frames as strata all else than the differences within a frame is kept.
     regressor : scikit-learn regressor, optional
-        What predicts a column from those of the other groups; default: linear least squares.
+        What predicts a column from those of the other groups. Default: linear least squares. Any other one predicts
+        frames that it was not fitted on (in five parts).
     repeats : int
         Permutations to average over.
     level, resamples
@@ -125,7 +126,7 @@ def conditional_permutation(
     base = before.errors(predict(values))
     after = []
     for columns in chosen.values():
-        told = _told_by_others(values, columns, stratum, regressor) if conditional else np.zeros((count, len(columns)))
+        told = _told_by_others(values, columns, stratum, frame, regressor) if conditional else np.zeros((count, len(columns)))
         rest = values[:, columns] - told
         changed = values.copy()
         total = np.zeros_like(base)
@@ -151,7 +152,9 @@ def _codes(labels: Any, count: int, what: str, where: str) -> np.ndarray:
     return found
 
 
-def _told_by_others(values: np.ndarray, columns: list[int], stratum: np.ndarray, regressor: Any) -> np.ndarray:
+def _told_by_others(
+    values: np.ndarray, columns: list[int], stratum: np.ndarray, frame: np.ndarray, regressor: Any
+) -> np.ndarray:
     """What the other columns tell of these, on top of the mean of the stratum."""
     means = _stratum_means(values, stratum)
     others = np.setdiff1d(np.arange(values.shape[1]), columns)
@@ -164,9 +167,14 @@ def _told_by_others(values: np.ndarray, columns: list[int], stratum: np.ndarray,
         scaled = deviation / scale
         weights = np.linalg.lstsq(scaled[:, others], scaled[:, columns], rcond=None)[0]
         return means[:, columns] + scaled[:, others] @ weights * scale[columns]
-    from sklearn.base import clone
+    from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
-    told = [clone(regressor).fit(deviation[:, others], deviation[:, c]).predict(deviation[:, others]) for c in columns]
+    # Of samples that it was fitted on, a tree tells nearly all, and no residual would be left to exchange.
+    parts = min(5, int(frame.max()) + 1)
+    folds = GroupKFold(parts) if parts > 1 else KFold(min(5, len(values)))
+    told = [
+        cross_val_predict(regressor, deviation[:, others], deviation[:, c], groups=frame, cv=folds) for c in columns
+    ]
     return np.asarray(means[:, columns] + np.column_stack(told))
 
 

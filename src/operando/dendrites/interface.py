@@ -12,7 +12,7 @@ from operando.core.errors import InputError, nearest
 from operando.core.provenance import record
 from operando.dendrites.boundary import half_level, trace_edge
 from operando.dendrites.bridging import bridge
-from operando.dendrites.line import trace_line
+from operando.dendrites.line import trace_line, unseen
 
 METAL = ("high", "low")
 """Ends of the y axis at which the metal may lie."""
@@ -37,12 +37,13 @@ def find_interface(
     ----------
     image : DataArray, Dataset with ``image`` or array-like, dims ([t], y, x)
         Gray values on the scale of ``saturation``, 8 bit by default; NaN is missing. y is normal to the surface of
-        the metal. May be lazy. A bare array is taken as ``([t], y, x)`` in px.
+        the metal, rising or falling. May be lazy. A bare array is taken as ``([t], y, x)`` in px.
     threshold : float
         Gray value from which on a pixel belongs to the bright line at the surface of the metal (Ma 2021: 230 of 255).
     metal : {"high", "low"}, optional
-        End of the y axis at which the metal lies; "high" is the bottom of a picture. Default: the end whose border
-        is darker on the first frame, "high" where the two are equal. ``attrs["metal"]`` of the result says which.
+        End of the y axis at which the metal lies; "high" is the bottom of a picture whose y counts rows. Default:
+        ``image.attrs["metal"]``, or else the end whose border, bright line left out, is darker on the first frame;
+        "high" where the two are equal. ``attrs["metal"]`` of the result says which.
     rule : {"line", "edge"}
         "line": the metal wears a line brighter than ``threshold`` (stimulated Raman). "edge": it does not, and the
         interface is where the gray value crosses ``level`` (optical images, simulated fields); metal may be darker or
@@ -54,7 +55,7 @@ def find_interface(
         Gray value at which the detector or the conversion clips. For images of 16 bit pass 65535, and a threshold on
         that scale; nothing is scaled in silence.
     missing : {"raise", "nan"}
-        Whether a frame without interface is an error, or NaN and ``broken``.
+        Whether a frame without interface, also one without numbers, is an error, or NaN and ``broken``.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def find_interface(
     InputError
         Where gray values exceed ``saturation``, a frame shows no interface, or a choice is unknown.
     AxesError, UnitsError
-        Where the dims are not ([t], y, x) or y is not evenly spaced.
+        Where the dims are not ([t], y, x), or y is not evenly spaced.
 
     Notes
     -----
@@ -108,6 +109,8 @@ def find_interface(
     >>> found.attrs["metal"], bool((abs(found["position"] - 20) < 0.1).all()), int(found["crossings"][0])
     ('high', True, 1)
     """
+    frames = labeled_frames(image, "find_interface")
+    metal = frames.attrs.get("metal") if metal is None else metal
     for name, given in (("metal", metal), ("rule", rule), ("missing", missing)):
         if given not in _CHOICES[name]:
             known = [str(choice) for choice in _CHOICES[name] if choice]
@@ -120,15 +123,19 @@ def find_interface(
             f"find_interface: threshold must be positive and not above saturation={saturation:g}, got {threshold:g}. "
             "Give both on the scale of the image, for 16 bit threshold=59110, saturation=65535."
         )
-    frames = labeled_frames(image, "find_interface")
     step, unit = axis_spacing(frames, "y", where="find_interface")
     timed = "t" in frames.dims
     traces, levels = [], []
     for number in range(frames.sizes["t"] if timed else 1):
         where = f"find_interface: frame {number}" if timed else "find_interface"
         gray = _gray(frames.isel(t=number) if timed else frames, saturation, where)
+        if _is_blank(gray) and missing == "nan":
+            traces.append(unseen(gray.shape[1]))
+            continue
+        if not np.isfinite(gray).any():
+            raise InputError(f"{where}: the frame holds no number. Leave it out of the series, or pass missing='nan'.")
         if metal is None:
-            metal = _darker_end(gray)
+            metal = _darker_end(gray, threshold if rule == "line" else np.inf)
         toward = gray if metal == "high" else gray[::-1]
         if rule == "line":
             trace = trace_line(toward, threshold, saturation, where=where, missing=missing)
@@ -136,13 +143,15 @@ def find_interface(
             levels.append(half_level(gray, where=where) if level is None else float(level))
             trace = trace_edge(toward, levels[-1], where=where, missing=missing)
         traces.append(bridge(trace))
-    attrs: dict[str, Any] = {"metal": metal, "rule": rule, "units": unit}
-    attrs |= {"threshold": float(threshold)} if rule == "line" else {"level": float(np.mean(levels))}
+    attrs: dict[str, Any] = {"metal": metal or "high", "rule": rule, "units": unit}
+    attrs |= {"threshold": float(threshold)} if rule == "line" else {"level": float(np.mean(levels or [np.nan]))}
     return _dataset(frames, traces, step, attrs)
 
 
 def labeled_frames(image: Any, where: str) -> xr.DataArray:
-    """Return an image or a series as ``([t], y, x)``; a bare array gets axes in px, a Dataset gives its ``image``.
+    """Return an image or a series as ``([t], y, x)``, y rising; a bare array gets axes in px.
+
+    A Dataset gives its ``image``, with the ``calibration`` and ``metal`` that its own attributes hold.
 
     Raises
     ------
@@ -155,7 +164,8 @@ def labeled_frames(image: Any, where: str) -> xr.DataArray:
                 f"{where}: a Dataset must have the variable 'image', got {sorted(map(str, image.data_vars))}. "
                 "Pass the array itself."
             )
-        image = image["image"]
+        known = {name: image.attrs[name] for name in ("calibration", "metal") if name in image.attrs}
+        image = image["image"].assign_attrs({**known, **image["image"].attrs})
     if not isinstance(image, xr.DataArray):
         values = image if hasattr(image, "ndim") and hasattr(image, "shape") else np.asarray(image)
         if values.ndim not in (2, 3):
@@ -168,9 +178,11 @@ def labeled_frames(image: Any, where: str) -> xr.DataArray:
     if min(image.sizes["y"], image.sizes["x"]) < _SMALLEST or 0 in image.shape:
         raise InputError(
             f"{where}: at least one frame of {_SMALLEST} x {_SMALLEST} pixels is needed, got {dict(image.sizes)}. "
-            "Pass the whole field of view."
+            "Pass the whole field of view, and of a picture in color one channel, image[..., 0]."
         )
-    return image.transpose(..., "y", "x")
+    image = image.transpose(..., "y", "x")
+    falling = "y" in image.coords and bool((np.diff(image["y"].values) < 0).all())
+    return image.isel(y=slice(None, None, -1)) if falling else image
 
 
 def _gray(image: xr.DataArray, saturation: float, where: str) -> np.ndarray:
@@ -180,9 +192,12 @@ def _gray(image: xr.DataArray, saturation: float, where: str) -> np.ndarray:
             f"{where}: gray values must be numbers, got {data.dtype}. Convert the image with .astype(float)."
         )
     gray = data.astype(np.float64)
-    if not np.isfinite(gray).any():
-        raise InputError(f"{where}: the frame holds no number. Leave it out of the series.")
-    if np.nanmax(gray) > saturation:
+    if np.isinf(gray).any():
+        raise InputError(
+            f"{where}: gray values must be finite, or NaN where missing, got infinite ones. Replace them with "
+            "np.where(np.isfinite(image), image, np.nan), those of the bright line by saturation."
+        )
+    if (gray > saturation).any():
         raise InputError(
             f"{where}: gray values must not exceed saturation={saturation:g}, got {np.nanmax(gray):g}. "
             "Pass threshold and saturation on the scale of the image, for 16 bit threshold=59110, saturation=65535."
@@ -190,9 +205,19 @@ def _gray(image: xr.DataArray, saturation: float, where: str) -> np.ndarray:
     return gray
 
 
-def _darker_end(gray: np.ndarray) -> str:
-    border = max(1, gray.shape[0] // 20)
-    return "low" if np.nanmedian(gray[:border]) < np.nanmedian(gray[-border:]) else "high"
+def _is_blank(gray: np.ndarray) -> bool:
+    values = gray[np.isfinite(gray)]
+    return values.size == 0 or bool(values.min() == values.max())
+
+
+def _darker_end(gray: np.ndarray, threshold: float) -> str:
+    """End of y whose outermost rows that hold numbers are darker; the line counts only where there is nothing else."""
+    rows = gray[np.isfinite(gray).any(axis=1)]
+    border = max(1, len(rows) // 20)
+    low, high = (
+        np.median(plain) if (plain := end[end < threshold]).size else np.inf for end in (rows[:border], rows[-border:])
+    )
+    return "low" if low < high else "high"
 
 
 def _dataset(

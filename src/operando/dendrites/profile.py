@@ -121,12 +121,14 @@ def fit_centers(
     misfit = np.maximum(max(1.0, float(np.median(squares / freedom))), squares / freedom)
     step = (covariance @ (np.swapaxes(weighted, 1, 2) @ _sharp_against_wide(y, fitted)[..., None]))[:, 0, 0]
     variance = covariance[:, 0, 0] * misfit + step**2 / 4
-    # An edge between two pixels, none of which shows its flank, is anywhere between them.
+    # An edge between two pixels, none of which shows its flank, is anywhere between them. Where neither edge shows more
+    # than one pixel of flank, that pixel may as well be the part of it that a sharp line covers: half of it is open.
     noise = 3 * np.sqrt(a + b * limit)
-    flanks = [
-        (here & (values > fitted[:, side, None] + noise)).any(axis=1) for here, side in ((before, 3), (behind, 4))
-    ]
-    variance += (1 - np.mean(flanks, axis=0)) ** 2 / 12
+    flanks = np.stack(
+        [(here & (values > fitted[:, side, None] + noise)).sum(axis=1) for here, side in ((before, 3), (behind, 4))]
+    )
+    doubt = np.maximum(np.mean(flanks == 0, axis=0), np.where(flanks.max(axis=0) <= 1, 0.5, 0.0))
+    variance += doubt**2 / 12
     # With one flank outside the field, width and center can hardly be told apart.
     cut = (begin == 0) | (end == gray.shape[0])
     sigma = np.sqrt(variance + np.where(cut, _width(fitted)[:, 0] / 2, 0.0) ** 2)

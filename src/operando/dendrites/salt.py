@@ -85,7 +85,7 @@ def salt_concentration(signal: xr.DataArray, *, concentration: float, use_first:
     inner = (y > rough[0] + 0.25 * thick) & (y < rough[1] - 0.25 * thick)
     values = values / np.median(values[:use_first][:, inner])
 
-    def find_edges(reference: np.ndarray) -> list[tuple[float, float, float]]:
+    def find_edges(reference: np.ndarray) -> list[tuple[float, ...]]:
         spread = noise * np.sqrt(together / use_first)
         return [_edge(reference, y, at, thick, spread, end) for end, at in zip(ENDS, rough, strict=True)]
 
@@ -119,6 +119,7 @@ def salt_concentration(signal: xr.DataArray, *, concentration: float, use_first:
             "reference": ("y", reference, {"units": "1", "long_name": "Signal before the current"}),
             "position": ("end", position, {"units": unit, "long_name": "Surface of the electrode"}),
             "position_sigma": ("end", [edge[1] for edge in edges], {"units": unit}),
+            "blur_sigma": ("end", [edge[3] for edge in edges], {"units": unit}),
             "blur": ("end", [edge[2] for edge in edges], {"units": unit, "long_name": "Blur of the edge"}),
         },
         coords={"t": signal["t"], "y": signal["y"], "end": list(ENDS)}
@@ -346,23 +347,21 @@ def _background(mean: np.ndarray, y: np.ndarray, edges: tuple[float, float]) -> 
     return np.asarray(np.polyval(np.polyfit(y[beside], mean[beside], 1), y))
 
 
-def _sensitivity(
-    reference: np.ndarray, y: np.ndarray, edges: list[tuple[float, float, float]], where: str
-) -> np.ndarray:
+def _sensitivity(reference: np.ndarray, y: np.ndarray, edges: list[tuple[float, ...]], where: str) -> np.ndarray:
     """Full signal along y: a parabola between the electrodes, level beyond."""
-    (low, _, low_blur), (high, _, high_blur) = edges
+    (low, _, low_blur, _), (high, _, high_blur, _) = edges
     x = np.clip((y - low) / (high - low), 0.0, 1.0)
     plateau = (y > low + 3 * low_blur) & (y < high - 3 * high_blur)
     if plateau.sum() < 8:
         raise InputError(
-            f"{where}: the electrolyte must be thicker than its blurred edges, got {high - low:.4g} between edges blurred "
-            f"by {low_blur:.3g} and {high_blur:.3g}, which leaves {int(plateau.sum())} points. Use a finer field of view."
+            f"{where}: the electrolyte must be thicker than its blurred edges, got {high - low:.4g} between edges "
+            f"blurred by {low_blur:.3g} and {high_blur:.3g}: {int(plateau.sum())} points are left. Image finer."
         )
     full = np.polyval(np.polyfit(x[plateau], reference[plateau], 2), x)
     if not (full > 0).all():
         raise InputError(
-            f"{where}: the signal between the electrodes must be above that beside them everywhere, got {full.min():.4g} "
-            "of its middle at one end. Check the files."
+            f"{where}: the signal between the electrodes must be above that beside them everywhere, got "
+            f"{full.min():.4g} of its middle at one end. Check the files."
         )
     return np.asarray(full)
 
@@ -370,7 +369,6 @@ def _sensitivity(
 def _noise(values: np.ndarray) -> tuple[float, float]:
     """Noise of a point from successive profiles, and how many neighbors share it."""
     steps = np.diff(values, axis=0) / np.sqrt(2)
-    steps = steps - steps.mean(axis=1, keepdims=True)
     variance = float((steps**2).mean())
     if variance == 0:
         return 0.0, 1.0
@@ -383,10 +381,8 @@ def _noise(values: np.ndarray) -> tuple[float, float]:
     return float(np.sqrt(variance)), together
 
 
-def _edge(
-    reference: np.ndarray, y: np.ndarray, at: float, thick: float, noise: float, end: str
-) -> tuple[float, float, float]:
-    """Position, its sigma and the width of the error function that an edge of the electrolyte is."""
+def _edge(reference: np.ndarray, y: np.ndarray, at: float, thick: float, noise: float, end: str) -> tuple[float, ...]:
+    """Position and width of the error function that an edge of the electrolyte is, each with its sigma."""
     from scipy.optimize import least_squares
     from scipy.special import erf
 
@@ -408,6 +404,6 @@ def _edge(
             f"the height {top:.3g}). Check that nothing else gives a signal there."
         )
     # What is no error function, such as a tail or a tilted electrode, scatters more than the noise.
-    scatter = float(np.std(found.fun))
-    variance = float(np.linalg.pinv(found.jac.T @ found.jac)[0, 0])
-    return position, max(noise, scatter) * float(np.sqrt(variance)), float(np.hypot(width, least))
+    scatter = max(noise, float(np.std(found.fun)))
+    spread = scatter * np.sqrt(np.diag(np.linalg.pinv(found.jac.T @ found.jac)))
+    return position, float(spread[0]), float(np.hypot(width, least)), float(spread[1])

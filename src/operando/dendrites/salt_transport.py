@@ -78,12 +78,12 @@ def fit_salt_transport(
     with the sign of the current, G the Gaussian of each edge's blur, and P(y) one free number per point (variable
     projection): sensitivity and shape of the edges need no profile of their own without current. Points below 5 % of
     the blurred electrolyte are left out. Least squares; the covariance is widened by the number of points that err
-    together and, where chi2 exceeds 1, by it. Not in the model: a transference that follows the concentration, motion
-    of the polymer, an uneven current, anything but a flat surface. A layer far thinner than the blur is seen by its
-    salt alone: then slope is sharp, the scale is not, and the share at the surface is the model's. A model without salt
-    at a surface cannot carry the current, and a fit may come to rest where it just can: then ``at_limit`` is 1, the
-    profiles ask for at least that much depletion, and sigmas of the diffusivity mean little. Memory: profiles times
-    four.
+    together and, where chi2 exceeds 1, by it, and takes the sigmas of position and blur of the edges. Not in the model:
+    a transference that follows the concentration, motion of the polymer, an uneven current, anything but a flat
+    surface. A layer far thinner than the blur is seen by its salt alone: then slope is sharp, the scale is not, and the
+    share at the surface is the model's. A model without salt at a surface cannot carry the current, and a fit may come
+    to rest where it just can: then ``at_limit`` is 1, the profiles ask for at least that much depletion, and
+    all sigmas are NaN. Memory: profiles times four.
 
     Examples
     --------
@@ -114,25 +114,25 @@ def fit_salt_transport(
     scale = step / salt.attrs["spacing"]
     y = salt["y"].values.astype(float) * scale
     edges, blur = scale * salt["position"].values, scale * salt["blur"].values
+    doubts = scale * np.stack([salt["position_sigma"].values, salt["blur_sigma"].values])
     values = salt["signal"].values
     if plated == "high":
         # The solver plates at low y.
         values, y = values[:, ::-1], (edges.sum() - y)[::-1]
-        blur = blur[::-1]
+        blur, doubts = blur[::-1], doubts[:, ::-1]
     sign = np.sign(currents[np.abs(currents).argmax()])
     flow = _current((times - times[0]) * 3600.0, sign * currents, float(after.max()))
-    thickness = float(edges[1] - edges[0])
-    optics = _Blur(y, float(edges[0]), thickness, blur)
-    seen = optics.seen
+    geometry = np.stack([edges, blur])
+    seen = _Blur(y, geometry).weight > _SEEN
     hours, initial = at - at[0], float(salt.attrs["initial"])
 
-    def solve(parameters: np.ndarray) -> xr.Dataset:
+    def solve(parameters: np.ndarray, shape: np.ndarray = geometry) -> xr.Dataset:
         slope, spread, tilt, _ = parameters
         under = np.maximum(after, 0.0)
         ordered, back = np.unique(under, return_inverse=True)
         found = salt_diffusion(
             ordered,
-            thickness_um=thickness,
+            thickness_um=float(shape[0, 1] - shape[0, 0]),
             concentration=initial,
             diffusivity=_changed(diffusivity, spread, tilt, initial),
             rate_um_s=lambda t: slope * flow(t) * _UM_PER_MAH_S,
@@ -141,17 +141,17 @@ def fit_salt_transport(
         )
         return found.isel(t=back)
 
-    def expected(parameters: np.ndarray) -> tuple[np.ndarray, xr.Dataset]:
-        found = solve(parameters)
-        share = optics(found["concentration"].values / initial, found["y"].values)
+    def expected(parameters: np.ndarray, shape: np.ndarray = geometry) -> tuple[np.ndarray, xr.Dataset]:
+        found = solve(parameters, shape)
+        share = _Blur(y, shape)(found["concentration"].values / initial, found["y"].values)[:, seen]
         return share * (1 + parameters[3] * hours)[:, None], found
 
     noise = float(salt.attrs["noise"]) or 1.0
     fitted = np.array([True, free != "none", free == "tilt", True])
     start = np.array([_first_slope(values, y, edges, after, flow), 0.0, 0.0, 0.0])
 
-    def project(full: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shape, _ = expected(full)
+    def project(full: np.ndarray, at: np.ndarray = geometry) -> tuple[np.ndarray, np.ndarray]:
+        shape, _ = expected(full, at)
         good = used & np.isfinite(shape).all(axis=1)
         if good.sum() < 4:
             return np.full((used.sum(), seen.sum()), 1e3), np.zeros(seen.sum())
@@ -178,13 +178,24 @@ def fit_salt_transport(
     count = found.fun.size - int(seen.sum()) - int(fitted.sum())
     chi2 = float((found.fun**2).sum() / max(count, 1))
     together = float(salt.attrs["correlated_points"])
+    inverse = np.linalg.pinv(found.jac.T @ found.jac)
     covariance = np.zeros((4, 4))
-    inverse = np.linalg.pinv(found.jac.T @ found.jac) * np.outer(units[fitted], units[fitted])
-    covariance[np.ix_(fitted, fitted)] = inverse * together * max(chi2, 1.0)
+    spread = inverse * together * max(chi2, 1.0)
+    # How the edges would move the answer, to first order.
+    for index in np.ndindex(2, 2):
+        moved = geometry.copy()
+        moved[index] += doubts[index]
+        shift = inverse @ found.jac.T @ (project(full, moved)[0].ravel() - found.fun)
+        spread = spread + np.outer(shift, shift)
+    covariance[np.ix_(fitted, fitted)] = spread * np.outer(units[fitted], units[fitted])
     shape, solved = expected(full)
     modeled = np.full(values.shape, np.nan)
     modeled[:, seen] = shape * project(full)[1]
     surfaces = np.stack([solved["surface_low"].values, solved["surface_high"].values]) / initial
+    at_limit = bool(not np.nanmin(surfaces) > 0.05 or np.isnan(surfaces[:, used]).any())
+    if at_limit:
+        # Beside a cliff a slope says nothing about an interval.
+        covariance[:] = np.nan
     spreads = _propagated(solve, full, covariance, initial, surfaces)
     out = xr.Dataset(
         {
@@ -216,7 +227,7 @@ def fit_salt_transport(
         "n": int(found.fun.size),
         "plated": plated,
         "free": free,
-        "at_limit": int(not np.nanmin(surfaces) > 0.05 or np.isnan(surfaces[:, used]).any()),
+        "at_limit": int(at_limit),
         "provenance": record(where, {"plated": plated, "free": free, "until_h": until_h}),
     }
     return out
@@ -259,34 +270,37 @@ def _changed(diffusivity: Diffusivity, spread: float, tilt: float, initial: floa
 
 
 class _Blur:
-    """Averages a concentration as the imaging does, at the points that see some electrolyte."""
+    """Averages a concentration as the imaging does; ``weight`` is the electrolyte that each point sees."""
 
-    def __init__(self, y: np.ndarray, origin: float, thickness: float, blur: np.ndarray) -> None:
+    def __init__(self, y: np.ndarray, geometry: np.ndarray) -> None:
+        (low, high), blur = geometry
         step = float(np.abs(np.diff(y)).mean()) / _FINE
         reach = 4 * float(blur.max()) + step
-        self.fine = np.arange(-reach, thickness + reach, step)
-        self.inside = (self.fine >= 0) & (self.fine <= thickness)
+        count = round((high - low) / step) + 1
+        # Cells that end at the electrodes, whatever the step divides.
+        step = (high - low) / count
+        self.fine = step * (np.arange(count + 2 * round(reach / step)) - round(reach / step) + 0.5)
+        self.inside = (self.fine > 0) & (self.fine < high - low)
         self.widths = blur / step
-        self.middle = self.fine < thickness / 2
-        weight = self._smooth(self.inside.astype(float)[None])[0]
-        self.at = y - origin
-        seen = np.interp(self.at, self.fine, weight, left=0.0, right=0.0)
-        self.seen = seen > _SEEN
-        self.weight = seen[self.seen]
+        self.middle = self.fine < (high - low) / 2
+        self.at = y - low
+        even = self._smooth(self.inside.astype(float))
+        self.weight = np.interp(self.at, self.fine, even, left=0.0, right=0.0)
 
     def _smooth(self, values: np.ndarray) -> np.ndarray:
         from scipy.ndimage import gaussian_filter1d
 
-        low, high = (gaussian_filter1d(values, float(width), axis=1, mode="constant") for width in self.widths)
+        low, high = (gaussian_filter1d(values, float(width), mode="constant") for width in self.widths)
         return np.where(self.middle, low, high)
 
     def __call__(self, share: np.ndarray, y: np.ndarray) -> np.ndarray:
-        out = np.full((share.shape[0], int(self.seen.sum())), np.nan)
+        out = np.full((share.shape[0], self.at.size), np.nan)
+        seen = self.weight > 0
         for row, profile in enumerate(share):
             if np.isfinite(profile).all():
                 even = np.where(self.inside, np.interp(self.fine, y, profile), 0.0)
-                smooth = self._smooth(even[None])[0]
-                out[row] = np.interp(self.at[self.seen], self.fine, smooth) / self.weight
+                smooth = np.interp(self.at, self.fine, self._smooth(even), left=0.0, right=0.0)
+                out[row, seen] = smooth[seen] / self.weight[seen]
         return out
 
 
@@ -329,6 +343,8 @@ def _propagated(
 ) -> np.ndarray:
     """Sigmas of the shares at the surfaces, by finite differences of the solution."""
     gradients = []
+    if np.isnan(covariance).any():
+        return np.full(surfaces.shape, np.nan)
     for index in range(3):
         spread = float(np.sqrt(covariance[index, index]))
         # A small step of the sigma's own size: the surface need not be linear over less than that.

@@ -88,9 +88,10 @@ def curvature(height: xr.DataArray, *, window_um: float = 15.0) -> xr.DataArray:
     .. math:: \kappa = - \frac{h''}{(1 + h'^2)^{3/2}}
 
     with h' and h'' of a least-squares parabola over the window (Savitzky and Golay 1964); within half a window of
-    the border the parabola of the outermost full window is used. For an error sigma of the single height,
-    independent from column to column, that of h'' is sigma sqrt(720 / (n^5 - 5 n^3 + 4 n)) / Delta^2 with n columns
-    in the window: at n = 15 and Delta = 1 um, 0.031 sigma. Not to be trusted at overhangs, where h(x) is no function.
+    the border the parabola of the outermost full window is used. A frame in which a height is NaN has no curvature. For
+    an error sigma of the single height, independent from column to column, that of h'' is
+    sigma sqrt(720 / (n^5 - 5 n^3 + 4 n)) / Delta^2 with n columns in the window: at n = 15 and Delta = 1 um, 0.031
+    sigma. Not to be trusted at overhangs, where h(x) is no function.
 
     Examples
     --------
@@ -115,7 +116,11 @@ def curvature(height: xr.DataArray, *, window_um: float = 15.0) -> xr.DataArray:
         )
     axis = height.dims.index("x")
     values = height.values.astype(float)
-    first, second = (savgol_filter(values, count, 2, deriv=order, delta=step, axis=axis) for order in (1, 2))
+    # A parabola cannot be fitted over what is missing: such a frame has no curvature.
+    missing = np.isnan(values).any(axis=axis, keepdims=True)
+    whole = np.where(missing, 0.0, values)
+    first, second = (savgol_filter(whole, count, 2, deriv=order, delta=step, axis=axis) for order in (1, 2))
+    second = np.where(missing, np.nan, second)
     bend = (1 + first**2) ** -1.5
     out = height.drop_vars("sigma", errors="ignore").copy(data=-second * bend)
     if "sigma" in height.coords:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando.core.errors import AxesError, InputError
+from operando.core.errors import AxesError, InputError, nearest
 from operando.core.quantities import quantity_table
 
 STAGES = ("none", "partial", "full")
@@ -14,6 +14,7 @@ STAGES = ("none", "partial", "full")
 
 # Robust standard deviations from the median beyond which a column is not of this surface (a break, a speck).
 _OUTLIER = 5.0
+_MISSING = ("raise", "unknown")
 
 
 def depletion_stage(
@@ -25,6 +26,7 @@ def depletion_stage(
     hysteresis: float = 0.0,
     monotone: bool = False,
     level: float = 2.0,
+    missing: str = "raise",
 ) -> xr.DataArray:
     r"""Stage of depletion of every frame, from the salt that is left at the surface.
 
@@ -46,17 +48,19 @@ def depletion_stage(
     level : float
         Sigmas by which a share must be known to lie beyond a bound: depletion is not claimed, and salt not said to
         remain, within the noise.
+    missing : {"raise", "unknown"}
+        Whether a series whose first frame shows no salt to compare with is an error, or of unknown stage throughout.
 
     Returns
     -------
     DataArray of int64, dims (t)
-        0, 1, 2 for :data:`STAGES` (none, partial, full); -1 where no concentration is known. Coordinates ``share``
+        0, 1, 2 for :data:`STAGES` (none, partial, full); -1 where the stage is not known. Coordinates ``share``
         (c / initial) and ``sigma`` (of the share; that of the initial concentration not counted), ``attrs["names"]``.
 
     Raises
     ------
     AxesError, InputError
-        Where dims or bounds do not fit, or the initial concentration is not positive.
+        Where dims or bounds do not fit, a choice is unknown, or the initial concentration is not positive.
 
     Notes
     -----
@@ -79,9 +83,14 @@ def depletion_stage(
     ['none', 'none', 'partial', 'full']
     """
     _check_bounds(none_above, full_below, hysteresis)
+    if missing not in _MISSING:
+        raise InputError(
+            f"depletion_stage: missing must be one of {_MISSING}, got {missing!r}. {nearest(str(missing), _MISSING)}"
+        )
     values = _checked(surface_concentration, "depletion_stage")
     center, sigma = _lateral(values)
-    start = _initial(center, initial)
+    unknown = missing == "unknown" and initial is None and not center[0] > 0
+    start = np.nan if unknown else _initial(center, initial)
     share, spread = center / start, sigma / start
     noise = level * np.nan_to_num(spread)
     stages = np.full(share.size, -1, dtype=np.int64)

@@ -238,7 +238,7 @@ def _clear(height: np.ndarray, radius: float, step: float) -> np.ndarray:
     ball = np.sqrt(np.maximum(radius**2 - (step * np.arange(-reach, reach + 1)) ** 2, 0.0))
     solid = np.where(np.isfinite(height), height, -np.inf)
     top = grey_dilation(solid, structure=ball, mode="nearest")
-    return np.where(np.isfinite(height), top - solid, np.nan)
+    return np.where(np.isfinite(height), top - np.nan_to_num(height), np.nan)
 
 
 def _columns(frame: np.ndarray) -> np.ndarray:

@@ -213,8 +213,8 @@ class _Batch:
         else:  # so flat that rounding makes it indefinite
             values = np.clip(np.linalg.eigvalsh(self.hessian[i], UPLO="U"), 0.0, None) * self.beta[i]
             gamma = float(np.sum(values / (values + self.alpha[i])))
-        # below rounding it would turn negative, and alpha with it
-        return max(gamma, self.count * float(np.finfo(float).eps))
+        # a difference below its rounding says that no weight is determined; alpha then stays what it is
+        return gamma if gamma > 1e-13 * self.count else 0.0
 
     def _normal(self, which: NDArray[np.int_], errors: Array, entering: list[Array]) -> None:
         """J'J, J'e and the gradient of the networks `which`."""

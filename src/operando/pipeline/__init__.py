@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from operando.pipeline import cell_ct, cylindrical_cell, demo, growth_rate, pores, sparse_labels, stxm
+from operando.pipeline import cell_ct, cylindrical_cell, demo, growth_rate, pores, salt_profiles, sparse_labels, stxm
 from operando.pipeline.growth_rate import demo as growth_demo
 from operando.pipeline.planning import Plan, PlannedStep, plan
 from operando.pipeline.pores import demo as pores_demo
@@ -19,6 +19,7 @@ RECIPES: dict[str, Recipe] = {
         pores.RECIPE,
         stxm.RECIPE,
         growth_rate.RECIPE,
+        salt_profiles.RECIPE,
         cylindrical_cell.RECIPE,
         sparse_labels.RECIPE,
     )

@@ -233,7 +233,7 @@ def _along(ax: Any, drawn: pd.DataFrame, table: pd.DataFrame, *, where: str) -> 
     ax.plot(one["x_um"], one["measured"], color=look.MEASURED, lw=1.1)
     ax.set_xlabel(look.place_label(table))
     ax.margins(x=0.01)
-    return f"{which[0]}, {float(one['t_min'].iloc[0]):g} min"
+    return f"{look.plain(str(which[0]))}, {float(one['t_min'].iloc[0]):g} min"
 
 
 def _legend(figure: Any, with_interval: bool) -> None:

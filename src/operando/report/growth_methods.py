@@ -67,9 +67,9 @@ def sensitivity_methods(tables: pd.DataFrame, *, truth: Truth = None, simulated:
         ax.grid(True, axis="x")
         ax.tick_params(axis="y", length=0)
         ax.axvline(0.0, color=style.MUTED, lw=0.5)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=3)
     style.panel_letters(axes, indent=-10)
-    _legend(figure, truth is not None and "mu_star" in set(single["index"]))
+    _legend(figure, rows, truth is not None and "mu_star" in set(single["index"]))
     return finish(figure, True, simulated, tables)
 
 
@@ -89,7 +89,7 @@ def _features(figure: Any, rows: pd.DataFrame, names: Sequence[str], truth: dict
                 name, time = look.feature_time(column)
                 if name in names:
                     ax.plot(value, names.index(name) + _side(time), zorder=1, **TRUTH_MARK)
-        _finish_panel(ax, method, indices, colors)
+        _finish_panel(ax, method, indices, width_mm=(style.DOUBLE_MM - 30) / len(methods))
     axes[0].set_yticks(range(len(names)), [look.feature_label(name) for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     return axes
@@ -106,17 +106,17 @@ def _groups(figure: Any, rows: pd.DataFrame, groups: Sequence[str]) -> list[Any]
             name = str(record["feature"])
             place = groups.index(name) + 1.6 * _shift(record, indices)
             _dot(ax, record, place, colors[str(record["index"])], hollow=name.endswith("previous"))
-        _finish_panel(ax, method if method.startswith("grouped") else f"{method}, groups", indices, colors)
+        title = method if method.startswith("grouped") else f"{method}, groups"
+        _finish_panel(ax, title, indices, width_mm=(style.DOUBLE_MM - 38) / len(methods))
     axes[0].set_yticks(range(len(groups)), [_group_text(name) for name in groups])
     axes[0].set_ylim(len(groups) - 0.4, -0.6)
     return axes
 
 
-def _finish_panel(ax: Any, title: str, indices: Sequence[str], colors: dict[str, str]) -> None:
-    ax.set_title("\n".join(wording.wrapped(title, 38)), pad=3)
-    ax.set_xlabel(_x_label(indices))
-    if len(colors) > 1:
-        _index_legend(ax, colors)
+def _finish_panel(ax: Any, title: str, indices: Sequence[str], *, width_mm: float) -> None:
+    # What is wider than its panel runs into the next one.
+    ax.set_title("\n".join(wording.wrapped(title, min(width_mm - 6, 38))), pad=3)
+    ax.set_xlabel("\n".join(wording.wrapped(_x_label(indices), width_mm - 4)))
 
 
 def _side(time: str) -> float:
@@ -155,17 +155,7 @@ def _x_label(indices: Sequence[str]) -> str:
     return "Mean |effect| [µm min⁻¹]" if "mu_star" in indices else "Index"
 
 
-def _index_legend(ax: Any, colors: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], ls="none", marker="o", ms=3.2, color=color, label=_TOLD.get(name, name.replace("_", " ")))
-        for name, color in colors.items()
-    ]
-    ax.legend(handles=handles, loc="best", fontsize=6, handletextpad=0.1)
-
-
-def _legend(figure: Any, with_truth: bool) -> None:
+def _legend(figure: Any, rows: pd.DataFrame, with_truth: bool) -> None:
     from matplotlib.lines import Line2D
 
     color = look.TIME_COLORS["current"]
@@ -173,6 +163,12 @@ def _legend(figure: Any, with_truth: bool) -> None:
         Line2D([], [], ls="none", marker="o", ms=3.6, color=color, mfc=fill, label=f"at {look.TIME_LABELS[time]}")
         for time, fill in (("previous", "white"), ("current", color))
     ]
+    told: dict[str, str] = {}
+    for _, part in rows.groupby("method", sort=False):
+        indices = list(dict.fromkeys(part["index"].astype(str)))
+        if len(indices) > 1:
+            told |= {_TOLD.get(name, name.replace("_", " ")): color for name, color in _index_colors(indices).items()}
+    handles += [Line2D([], [], ls="none", marker="o", ms=3.2, color=color, label=name) for name, color in told.items()]
     if with_truth:
         handles.append(Line2D([], [], label="truth", **TRUTH_MARK))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -59,7 +59,8 @@ def growth_over_time(
     look.checked(table, _COLUMNS, where="growth_over_time")
     names = list(dict.fromkeys(table["experiment"].astype(str)))
     parts = {name: table[table["experiment"].astype(str) == name] for name in names}
-    rates = {name: _rates(part) for name, part in parts.items()}
+    clocks = {name: _clock(part, None if stages is None else stages.get(name)) for name, part in parts.items()}
+    rates = {name: _rates(part, clocks[name]) for name, part in parts.items()}
     spans = np.array([float(rate["end"].max() - rate["start"].min()) for rate in rates.values()])
     # A short experiment still needs room for its labels.
     widths = np.maximum(spans / spans.max(), 0.45)
@@ -72,9 +73,9 @@ def growth_over_time(
         _draw_rate(top, rates[name], None if faraday is None else faraday.get(name))
         salt = _salt(parts[name]) if surface is None or name not in surface else _given(surface[name])
         bottom.plot(*salt, color=style.INK, marker="o", ms=3)
-        bottom.set_ylim(0.0, max(1.08, 1.05 * float(np.nanmax(salt[1]))))
+        bottom.set_ylim(0.0, max(1.08, 1.05 * float(np.max(salt[1][np.isfinite(salt[1])], initial=0.0))))
         if len(names) > 1:
-            top.set_title("\n".join(wording.wrapped(name, 34)), pad=3)
+            top.set_title("\n".join(wording.wrapped(look.plain(name), 34)), pad=3)
         bottom.set_xlabel(look.time_axis(table))
         for ax in (top, bottom):
             ax.grid(True, axis="y")
@@ -86,26 +87,43 @@ def growth_over_time(
     return finish(figure, True, simulated, table)
 
 
-def _rates(part: pd.DataFrame) -> pd.DataFrame:
-    """Start, end, mean and spread of the growth rate of every interval of an experiment."""
-    frames = part.groupby("frame", sort=True)
-    times = frames["t_min"].first().to_numpy(dtype=float)
-    before = [group.to_numpy(dtype=float) for _, group in frames["growth_rate"]]
-    last = part.loc[part["frame"] == part["frame"].max(), "growth_rate_next"].to_numpy(dtype=float)
+def _clock(part: pd.DataFrame, stages: xr.DataArray | None) -> dict[int, float]:
+    """Time of every frame of an experiment, by its number."""
+    frames, first = np.unique(part["frame"].to_numpy(dtype=int), return_index=True)
+    t = part["t_min"].to_numpy(dtype=float)[first]
+    times: dict[int, float] = dict(zip(frames.tolist(), t.tolist(), strict=True))
+    if stages is not None:
+        times |= dict(enumerate(look.minutes(stages)[0].tolist()))
     # The table does not hold the first and the last time: their intervals are as long as the others.
-    step = float(np.median(np.diff(times))) if times.size > 1 else abs(float(times[0])) or 1.0
-    edges = np.concatenate([[times[0] - step], times, [times[-1] + step]])
+    step = float(np.median(np.diff(t) / np.diff(frames))) if t.size > 1 else abs(float(t[0])) or 1.0
+    for frame in frames.tolist():
+        times.setdefault(frame - 1, times[frame] - step)
+        times.setdefault(frame + 1, times[frame] + step)
+    return times
+
+
+def _rates(part: pd.DataFrame, clock: Mapping[int, float]) -> pd.DataFrame:
+    """Start, end, mean and spread of the growth rate of every interval of an experiment."""
+    intervals: dict[int, np.ndarray] = {}
+    numbers = part["frame"].to_numpy(dtype=int)
+    for frame in np.unique(numbers).tolist():
+        group = part[numbers == frame]
+        intervals[frame] = group["growth_rate"].to_numpy(dtype=float)
+        intervals[frame + 1] = group["growth_rate_next"].to_numpy(dtype=float)
     rows = []
-    for place, values in enumerate([*before, last]):
+    for end, values in sorted(intervals.items()):
         if np.isfinite(values).any():
             spread = np.nanpercentile(values, [10, 90])
-            rows.append((edges[place], edges[place + 1], float(np.nanmean(values)), *spread))
+            rows.append((clock[end - 1], clock[end], float(np.nanmean(values)), *spread))
     return pd.DataFrame(rows, columns=["start", "end", "mean", "low", "high"])
 
 
 def _draw_rate(ax: Any, rates: pd.DataFrame, faraday: float | None) -> None:
     at = rates[["start", "end"]].to_numpy().ravel()
     mean, low, high = (np.repeat(rates[name].to_numpy(), 2) for name in ("mean", "low", "high"))
+    # What was not measured is a gap, not a line across it.
+    gaps = 2 * np.flatnonzero(rates["start"].to_numpy()[1:] > rates["end"].to_numpy()[:-1]) + 2
+    at, mean, low, high = (np.insert(values, gaps, np.nan) for values in (at, mean, low, high))
     ax.plot(at, mean, color=style.INK, lw=1.4, zorder=3)
     ax.fill_between(at, low, high, color=style.INK, alpha=0.2, lw=0, zorder=2)
     ax.axhline(0.0, color=style.INK, lw=0.5)
@@ -116,13 +134,19 @@ def _draw_rate(ax: Any, rates: pd.DataFrame, faraday: float | None) -> None:
 def _salt(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     means = part.groupby("frame", sort=True)[["t_min", "concentration"]].mean()
     values = means["concentration"].to_numpy(dtype=float)
-    return means["t_min"].to_numpy(dtype=float), values / values[0]
+    return means["t_min"].to_numpy(dtype=float), _relative(values)
 
 
 def _given(surface: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     mean = surface.mean([dim for dim in surface.dims if dim != "t"]) if surface.ndim > 1 else surface
     values = np.asarray(mean.values, dtype=float)
-    return look.minutes(surface)[0], values / values[0]
+    return look.minutes(surface)[0], _relative(values)
+
+
+def _relative(values: np.ndarray) -> np.ndarray:
+    """Values over the first that is known; NaN where none is."""
+    known = values[np.isfinite(values) & (values > 0)]
+    return values / known[0] if known.size else np.full(values.shape, np.nan)
 
 
 def _stages(part: pd.DataFrame, stages: xr.DataArray | None) -> list[tuple[float, str]]:

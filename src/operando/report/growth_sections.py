@@ -55,7 +55,11 @@ def section_interface(
     shown = interface_overview(series, interfaces, concentrations, stages, name=name, at=at, simulated=simulated)
     chosen = name or max(series, key=lambda one: series[one].sizes.get("t", 1))
     frames = sum(one.sizes.get("t", 1) for one in series.values())
-    text = [f"The interface was found in {_count(frames, 'image')} of {_count(len(series), 'series', 'series')}."]
+    shown_in = sum(int(interfaces[one]["position"].notnull().any("x").sum()) for one in series)  # noqa: PD004
+    found = f"{shown_in} of " if shown_in < frames else ""
+    text = [
+        f"The interface was found in {found}{_count(frames, 'image')} of {_count(len(series), 'series', 'series')}."
+    ]
     sigma = _joined(interfaces, series, "position_sigma")
     broken, overhang = _joined(interfaces, series, "broken"), _joined(interfaces, series, "overhang")
     if sigma.size and np.isfinite(sigma).any():
@@ -97,7 +101,9 @@ def section_interface(
 
 
 def _joined(interfaces: Mapping[str, xr.Dataset], series: Mapping[str, Any], what: str) -> np.ndarray:
-    found = [np.asarray(interfaces[one][what].values, dtype=float).ravel() for one in series if what in interfaces[one]]
+    """Values at every column of every image that shows an interface."""
+    some = [interfaces[one] for one in series if what in interfaces[one]]
+    found = [np.asarray(one[what].values, dtype=float)[np.isfinite(one["position"].values)] for one in some]
     return np.concatenate(found) if found else np.empty(0)
 
 

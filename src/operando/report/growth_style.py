@@ -187,6 +187,17 @@ def unit_of(table: pd.DataFrame, column: str, default: str = "1") -> str:
     return str(units.get(column, default)) if isinstance(units, dict) else default
 
 
+def plain(name: str) -> str:
+    """A name as it stands, not as a formula.
+
+    Examples
+    --------
+    >>> plain("5 $ a cell")
+    '5 \\\\$ a cell'
+    """
+    return name.replace("$", r"\$")
+
+
 def rate_unit(*tables: pd.DataFrame | None) -> str:
     """Unit of the growth rates of the first table that says; um min-1 where none does.
 

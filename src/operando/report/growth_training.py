@@ -69,7 +69,9 @@ def growth_training(
         ax.grid(True, axis="y")
     for ax in axes[1:3]:
         values = np.concatenate([line.get_ydata() for line in ax.lines])
-        if (values[np.isfinite(values)] > 0).all():
+        values = values[np.isfinite(values)]
+        # Less than a decade has no two ticks on a logarithmic axis.
+        if (values > 0).all() and np.ptp(np.log10(values)) > 1.0:
             ax.set_yscale("log")
             ax.minorticks_off()
         ax.legend(loc="best")

@@ -296,6 +296,14 @@ def _feature_text(column: str) -> str:
     return f"{look.feature_label(name)}{' (time before)' if time == 'previous' else ''}"
 
 
+_ENDS = {
+    "epochs": "ended at its limit of epochs: more of them may change it",
+    "mu": "ended where no step improved it",
+    "gradient": "ended at an optimum",
+}
+"""How a training of ``dendrites.BayesianNetwork`` ended, by its ``stopped_by_``."""
+
+
 def section_training(
     trace: pd.DataFrame,
     *,
@@ -325,17 +333,20 @@ def section_training(
     of = f" of {parameters}" if parameters is not None else ""
     text = [f"After {int(last['epoch'])} epochs the data determine γ = {float(last['gamma']):.4g}{of} parameters."]
     if stopped_by:
-        text.append(f"The training ended on: {stopped_by}.")
+        text.append(f"The training {_ENDS.get(stopped_by, f'ended on: {stopped_by}')}.")
     caption = (
         "Course of the training by Bayesian regularization: effective parameters, the weights α of the parameters' "
         "size and β of the errors, and both sums of squares."
     )
     if restarts is not None and len(restarts):
         evidence = restarts["log_evidence"]
-        text.append(
-            f"{len(restarts)} starts end at a log evidence from {evidence.min():.5g} to {evidence.max():.5g}; the "
-            "highest was taken."
-        )
+        if len(restarts) > 1:
+            text.append(
+                f"{len(restarts)} starts end at a log evidence from {evidence.min():.5g} to {evidence.max():.5g}; the "
+                "highest was taken."
+            )
+        else:
+            text.append("There was one start: whether others end elsewhere was not asked.")
         caption += " d, evidence of every start; ringed: the highest."
     shown = growth_training(trace, restarts, parameters=parameters, simulated=simulated)
     trust = (

@@ -303,10 +303,14 @@ def _shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _law(given: Mapping[str, Any] | None, hidden: float) -> dict[str, Any]:
-    for name in given or {}:
+    for name, value in (given or {}).items():
         if name not in LAW or name == "hidden":
             known = [key for key in LAW if key != "hidden"]
             raise InputError(f"{_WHERE}: law has no coefficient {name!r} to set. {nearest(str(name), known)}")
+        asked, wanted = np.asarray(value), np.shape(LAW[name])
+        if asked.shape != wanted or asked.dtype.kind not in "iuf" or not np.isfinite(asked).all():
+            many = f"{wanted[0]} numbers" if wanted else "one number"
+            raise InputError(f"{_WHERE}: {name} of the law must be {many}, as {LAW[name]}, got {value!r}.")
     law = {**LAW, **(given or {}), "hidden": _number("hidden", hidden, 0.0)}
     if not 0.0 <= law["persistence"] < 1.0:
         raise InputError(f"{_WHERE}: the persistence of the law must be in [0, 1), got {law['persistence']}.")

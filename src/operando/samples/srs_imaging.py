@@ -61,8 +61,8 @@ def take_image(scene: Scene, microscope: SRSMicroscope) -> tuple[np.ndarray, np.
 
 def _broken(scene: Scene, microscope: SRSMicroscope) -> np.ndarray:
     size = scene.height.size
-    if not microscope.breaks:
-        return np.zeros(size, dtype=bool)
+    if microscope.breaks in (0.0, 1.0):
+        return np.full(size, bool(microscope.breaks))
     process = smooth_normal(generator(scene.seed, "breaks", scene.number), size, 3.0)
     return np.asarray(process < NormalDist().inv_cdf(microscope.breaks))
 

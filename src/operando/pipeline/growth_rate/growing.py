@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from operando import dendrites
+from operando.core.errors import InputError
 from operando.core.quantities import quantity_table
 from operando.pipeline.growth_rate.inputs import open_series
 from operando.pipeline.growth_rate.settings import Experiment, Interface, Salt
@@ -15,6 +16,11 @@ from operando.pipeline.step import Task
 from operando.pipeline.storage import read_dataset, read_image, write_dataset, write_image, write_table
 
 UNKNOWN = "unknown"  # stage of an image whose salt could not be read
+_REMEDY = (
+    "In the recipe: interface.rule 'half level' for images without a bright line; interface.threshold, of 255; "
+    "interface.missing; and of the experiment 'saturation' for gray values that do not end at 255, 'normal: x' where "
+    "the metal lies at the left or the right."
+)
 _RULES = {"saturated line": "line", "half level": "edge"}
 
 
@@ -25,8 +31,13 @@ def trace(task: Task) -> None:
     experiments = [Experiment(**item) for item in given["experiments"]]
     for number, item in enumerate(experiments):
         series = open_series(item)
-        found = dendrites.find_interface(series, how.threshold, rule=_RULES[how.rule], metal=how.metal)
-        salted = dendrites.concentration(series, found, calibration=salt.calibration, smoothing=salt.smoothing)
+        try:
+            found = dendrites.find_interface(
+                series, how.threshold, rule=_RULES[how.rule], metal=how.metal, missing=how.missing
+            )
+            salted = dendrites.concentration(series, found, calibration=salt.calibration, smoothing=salt.smoothing)
+        except InputError as error:
+            raise type(error)(f"{item.name}: {error} {_REMEDY}") from error
         write_dataset(task, traced(number), found)
         write_image(task, salted_in(number), salted)
         broken, overhang = int(found["broken"].sum()), int(found["overhang"].sum())
@@ -56,9 +67,9 @@ def measure(task: Task) -> None:
     experiments = [Experiment(**item) for item in given["experiments"]]
     for number, item in enumerate(experiments):
         found = read_dataset(task.path(traced(number)))
-        surface = dendrites.surface_state(read_image(task, salted_in(number)), found)
+        surface = dendrites.surface_state(read_image(task, salted_in(number)), found, over_um=salt.over_um)
         salt_there = surface["concentration"].assign_coords(sigma=surface["concentration_sigma"].variable)
-        stage = dendrites.depletion_stage(salt_there, **bounds)
+        stage = dendrites.depletion_stage(salt_there, missing="unknown", **bounds)
         whole = dendrites.features_table(
             found, surface, given["points"], experiment=item.name, stage=stage, include_last=True
         )
@@ -73,7 +84,7 @@ def measure(task: Task) -> None:
     write_table(task, "features.parquet", _joined(tables, units))
     write_table(task, "next.parquet", _joined(lasts, units))
     write_table(task, "over-time.parquet", pd.concat(traces, ignore_index=True))
-    velocities = dendrites.stage_velocities(_joined(tables, units))
+    velocities = dendrites.stage_velocities(_intervals(pd.concat(traces, ignore_index=True), units))
     write_table(task, "growth.parquet", pd.concat([quantity_table([]), *rows, velocities], ignore_index=True))
 
 
@@ -108,6 +119,14 @@ def _over_time(
             "overhang": found["overhang"].mean("x").values,
         }
     )
+
+
+def _intervals(over_time: pd.DataFrame, units: dict[str, str]) -> pd.DataFrame:
+    """Mean growth rate of every interval, with the stage at its start: that of the first interval too."""
+    following = over_time.groupby("experiment", sort=False)["growth_rate"].shift(-1)
+    table = over_time[["experiment", "frame", "stage"]].assign(growth_rate_next=following)
+    table.attrs["units"] = units
+    return table
 
 
 def _grown(item: Experiment, high: xr.DataArray, stage: xr.DataArray) -> list[pd.DataFrame]:

@@ -13,27 +13,33 @@ from operando import io
 from operando.core.axes import axis_spacing, calibrate
 from operando.core.errors import FileError, InputError
 from operando.core.units import PIXEL, factor, kind
+from operando.io.picture import PictureReader
+from operando.io.tiff import natural_key
 from operando.pipeline.growth_rate.settings import Experiment, GrowthRate
 
 _FEWEST = 3  # images: the growth at one time, the growth at the next
+_TRUTH = {"ceilings": {"knowledge", "scope", "r_bound"}, "sensitivities": {"stage", "feature", "sensitivity"}}
 
 
 def open_series(experiment: Experiment) -> xr.DataArray:
     """The images (t, y, x) of one experiment, lazily; t in s, y and x in um."""
     where = f"experiments, {experiment.name}"
-    if isinstance(experiment.images, list):
-        parts = [_image(path, where) for path in experiment.images]
+    images = experiment.images if isinstance(experiment.images, list) else _pictures(experiment.images)
+    if isinstance(images, list):
+        parts = [_image(path, where) for path in images]
         if any(part.shape != parts[0].shape for part in parts):
             shapes = sorted({part.shape for part in parts})
             raise InputError(f"{where}: all images must have the same pixels, got {shapes}. Crop them alike.")
         series = xr.concat(parts, dim="t", join="override", combine_attrs="override")
     else:
-        series = _stack(experiment.images, where)
+        series = _stack(images, where)
+    if experiment.normal == "x":
+        series = series.rename(y="x", x="y").transpose("t", "y", "x")
     if experiment.pixel_size_um is not None:
         series = calibrate(series, voxel_size_um=experiment.pixel_size_um)
     if axis_spacing(series, "y")[1] == PIXEL:
         raise InputError(f"{where}: the images do not say how large a pixel is. Give pixel_size_um.")
-    series = _timed(series, experiment, where)
+    series = _of_255(_timed(series, experiment, where), experiment.saturation)
     if experiment.frames is not None:
         series = series.isel(t=slice(*experiment.frames))
     if series.sizes["t"] < _FEWEST:
@@ -63,7 +69,35 @@ def open_truth(path: str) -> dict[str, Any]:
             f"{path}: must hold the lists 'ceilings' and 'sensitivities', as operando demo writes them. "
             "Leave 'truth' out for measured images."
         )
+    for name, columns in _TRUTH.items():
+        lacking = sorted({key for row in told[name] for key in columns - set(row)} if told[name] else columns)
+        if lacking:
+            raise FileError(
+                f"{path}: every row of {name!r} must have {', '.join(sorted(columns))}, but {', '.join(lacking)} is "
+                "missing. Leave 'truth' out for measured images."
+            )
     return told
+
+
+def _pictures(path: str) -> list[str] | str:
+    """The pictures of a folder in the order of their numbers; anything else as it is."""
+    if not Path(path).is_dir():
+        return path
+    held = [file for file in Path(path).iterdir() if not file.name.startswith(".")]
+    if {file.suffix.lower() for file in held} & {".tif", ".tiff"}:
+        return path
+    found = [str(file) for file in held if file.suffix.lower() in PictureReader.suffixes]
+    return sorted(found, key=lambda name: natural_key(Path(name).name)) or path
+
+
+def _of_255(series: xr.DataArray, saturation: float) -> xr.DataArray:
+    """Gray values of which 255 is saturated, and the calibration that comes with them."""
+    if saturation == 255.0:
+        return series
+    factor = 255.0 / saturation
+    scaled = (series.astype(np.float32) * np.float32(factor)).assign_attrs(series.attrs)
+    known = series.attrs.get("calibration")
+    return scaled.assign_attrs(calibration={key: factor * known[key] for key in known}) if known else scaled
 
 
 def _image(path: str, where: str) -> xr.DataArray:
@@ -116,6 +150,6 @@ def _timed(series: xr.DataArray, experiment: Experiment, where: str) -> xr.DataA
         if kind(unit) != "time":
             raise InputError(f"{where}: the images do not say when they were taken. Give interval_min or times_min.")
         seconds = series["t"].values.astype(float) * factor(unit, "s")
-    if np.any(np.diff(seconds) <= 0):
+    if not (np.isfinite(seconds).all() and np.all(np.diff(seconds) > 0)):
         raise InputError(f"{where}: the times must rise from image to image, got {(seconds / 60).tolist()} min.")
     return series.assign_coords(t=("t", seconds, {"units": "s", "long_name": "Time"}))

@@ -19,6 +19,7 @@ from operando.pipeline.storage import FigureFolder
 _SIMPLE = ("persistence", "stage mean", "linear")
 _WORDS = {"random": "random points", "frame": "whole images", "experiment": "whole experiments"}
 _EXPLAINS = 0.1  # share of the variance within unseen images from which on a network knows something of an electrode
+_STAGES = {"none": "no depletion", "partial": "partial depletion", "full": "full depletion"}
 _CITATIONS = (
     "Ma, Y. et al. Understanding the correlation between lithium dendrite growth and local material properties by "
     "machine learning. J. Electrochem. Soc. 168, 090523 (2021). https://doi.org/10.1149/1945-7111/ac201d",
@@ -97,6 +98,7 @@ def _forecast(shown: Shown) -> report.Section:
     scores = pd.concat([shown.table("small-scores.parquet"), shown.table("scores.parquet")])
     name = shown.longest
     ahead = shown.table("forecast.parquet")
+    ahead = ahead[ahead["experiment"] == name]
     times = shown.series[name]["t"].values
     layers = shown.settings.forecast.hidden
     return report.section_forecast(
@@ -107,7 +109,7 @@ def _forecast(shown: Shown) -> report.Section:
         honest=shown.honest,
         series=shown.series[name],
         interface=shown.interfaces[name],
-        ahead=ahead[ahead["experiment"] == name],
+        ahead=ahead if len(ahead) else None,
         interval_min=float(times[-1] - times[-2]) / 60,
         level=shown.settings.forecast.level,
         simulated=shown.settings.simulated,
@@ -134,7 +136,7 @@ def _verdict(shown: Shown) -> Iterator[str]:
     """What can be said in plain words: overall, within images, against the simple models, and against the ceiling."""
     for split in shown.splits:
         r, within = (shown.reached(split, score) for score in ("r", "r_within"))
-        yield f"With {_WORDS[split]} held out the network reaches R = {r:.2f}, within images {within:.2f}."
+        yield f"With {_WORDS[split]} held out the network reaches R = {_r(r)}, within images {_r(within)}."
     table = shown.table("advantage.parquet")
     chosen = table[(table["model"] == NETWORK) & (table["split"] == shown.honest) & (table["score"] == "r_within")]
     beaten = [str(row["over"]) for row in chosen.to_dict("records") if row["verdict"] == "better"]
@@ -146,6 +148,10 @@ def _verdict(shown: Shown) -> Iterator[str]:
         yield f"{told}."
     else:
         yield f"On {_WORDS[shown.honest]} and within them no win over {', '.join(rest)} is shown."
+
+
+def _r(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "undefined"
 
 
 def _study(shown: Shown) -> report.Section | None:
@@ -163,14 +169,16 @@ def _sensitivity(shown: Shown) -> report.Section | None:
     share = overall["outside_share"].max()
     lost = shown.table("importance.parquet")
     within = float(lost["r2_within"].iloc[0])
-    message = (
-        f"On images that they had not seen, the networks explain {100 * within:.0f} % of the variance within images: "
-        + (
-            "what they depend on says something of the electrode."
-            if within > 0.1
-            else "too little to say what drives it."
+    if within > _EXPLAINS:
+        message = (
+            f"On images that they had not seen, the networks explain {100 * within:.0f} % of the variance within "
+            "images: what they depend on says something of the electrode."
         )
-    )
+    else:
+        message = (
+            "On images that they had not seen, the networks explain next to nothing of what differs within an image: "
+            "what they depend on says little of what drives the growth."
+        )
     return report.section_sensitivity(
         shown.table("sensitivity.parquet"),
         shown.table("sensitivity-runs.parquet"),
@@ -206,8 +214,8 @@ def _facts(shown: Shown) -> dict[str, str]:
         "Samples": str(len(shown.features)),
     }
     for split in shown.splits:
-        facts[f"R, {_WORDS[split]} held out"] = f"{shown.reached(split, 'r'):.2f}"
-    facts["R within images"] = f"{shown.reached(shown.honest, 'r_within'):.2f}"
+        facts[f"R, {_WORDS[split]} held out"] = _r(shown.reached(split, "r"))
+    facts[f"R within images, {_WORDS[shown.honest]} held out"] = _r(shown.reached(shown.honest, "r_within"))
     return facts
 
 
@@ -217,16 +225,38 @@ def _flags(shown: Shown) -> Iterator[str]:
             "R of a random split is not what a forecast is worth: neighboring points and neighboring images share what "
             "they were made of. Read the split by whole images or experiments."
         )
-    broken = float(np.mean([one["broken"].mean() for one in shown.interfaces.values()]))
+    if shown.settings.interface.rule == "half level" and shown.settings.salt.calibration is None:
+        yield (
+            "No calibration says that these gray values show salt: concentration, gradient and stage of depletion tell "
+            "how bright the electrolyte is."
+        )
+    for name, height in shown.table("over-time.parquet").groupby("experiment", sort=False)["height"]:
+        known = height.dropna()
+        if len(known) and known.iloc[-1] < known.iloc[0]:
+            side = shown.interfaces[str(name)].attrs["metal"]
+            other = "low" if side == "high" else "high"
+            yield (
+                f"{name}: the interface recedes toward the {side} end of the axis, where the metal was taken to be. "
+                f"If lithium was plated, the metal lies at the other: set interface.metal to {other}."
+            )
+    seen = [np.isfinite(one["position"].values) for one in shown.interfaces.values()]
+    if lost := sum(int((~some.any(axis=1)).sum()) for some in seen):
+        yield f"Images without interface, which were left out: {lost}."
+    lines = zip(shown.interfaces.values(), seen, strict=True)
+    broken = float(np.concatenate([one["broken"].values[some] for one, some in lines]).mean())
     if broken > 0.05:
         yield f"In {100 * broken:.0f} % of the columns the line is broken and was bridged."
     overhang = float(np.mean([one["overhang"].mean() for one in shown.interfaces.values()]))
     if overhang > 0.01:
         yield f"In {100 * overhang:.0f} % of the columns the metal overhangs: only its outermost surface is followed."
     stages = set(shown.features["stage"])
-    if len(stages) < len(dendrites.STAGES):
-        missing = [stage for stage in dendrites.STAGES if stage not in stages]
-        yield f"No image shows {' or '.join(missing)} depletion: nothing is said about it."
+    if missing := [_STAGES[stage] for stage in dendrites.STAGES if stage not in stages]:
+        yield (
+            f"The samples, which leave out the first and the last image of a series, hold none with "
+            f"{' or '.join(missing)}: no forecast knows it."
+        )
+    if any((one < 0).any() for one in shown.stages.values()):
+        yield "The salt of some images could not be compared with that of the first: their stage is unknown."
     if len(shown.series) == 1:
         yield "One experiment: whether its network holds for another cannot be said."
     dropped = len(shown.table("features.parquet")) - len(shown.features)
@@ -255,10 +285,8 @@ def _methods(shown: Shown) -> Iterator[str]:
         f"Network: Bayesian regularization of a network {settings.forecast.hidden} of tanh neurons, at most "
         f"{settings.forecast.epochs} epochs; intervals of the forecast are conformal, from whole images left out."
     )
-    yield (
-        "Splits: random points (as the paper), whole images, whole experiments. R within images is that of the "
-        "deviations from the mean of each image."
-    )
+    told = ", ".join(f"{_WORDS[split]}{' (as the paper)' if split == 'random' else ''}" for split in shown.splits)
+    yield f"Splits: {told}. R within images is that of the deviations from the mean of each image."
     if settings.sensitivity.run:
         yield (
             "Sensitivity: absolute central difference over 0.002 on inputs scaled to [-1, 1] (Eq. 3). Sobol and Morris "

@@ -16,9 +16,15 @@ Split = Literal["random", "frame", "experiment"]
 class Experiment(Settings):
     """One series of images of a growing electrode."""
 
-    name: str = Field(description="what it is called in tables and figures")
+    name: str = Field(min_length=1, description="what it is called in tables and figures")
     images: str | Annotated[list[str], Field(min_length=1)] = Field(
         description="a series (t, y, x) in one file, a folder of images, or a list with one image per time"
+    )
+    normal: Literal["y", "x"] = Field(
+        "y", description="axis of the image across the electrode: y; x where the metal lies at the left or the right"
+    )
+    saturation: float = Field(
+        255.0, gt=0, description="gray value that counts as 255: 65535 for 16 bit, 1 for fractions"
     )
     interval_min: float | None = Field(None, gt=0, description="minutes between images; null takes what the file says")
     times_min: list[float] | None = Field(None, description="or the time of each image in minutes")
@@ -45,18 +51,25 @@ class Interface(Settings):
     )
     threshold: float = Field(230.0, gt=0, le=255, description="gray value of 255 from which on the line is saturated")
     metal: Literal["high", "low"] | None = Field(
-        None, description="end of the y axis where the metal lies: high (bottom of the picture), low; null: darker end"
+        None,
+        description="end of the axis where the metal lies: high (bottom of the picture, or right), low; null: darker",
+    )
+    missing: Literal["raise", "nan"] = Field(
+        "raise", description="an image in which no interface is found: raise stops, nan leaves it out"
     )
 
 
 class Salt(Settings):
     """From gray values to the concentration of the salt."""
 
-    dark: float | None = Field(None, ge=0, description="gray value without salt; null: as stored with the images")
+    dark: float | None = Field(
+        None, ge=0, description="gray value of 255 without salt; null: as stored with the images"
+    )
     gray_per_molar: float | None = Field(
-        None, gt=0, description="gray values per mol/L; null: as stored with the images, else relative gray values"
+        None, gt=0, description="of 255, per mol/L; null: as stored with the images, else relative gray values"
     )
     smoothing: tuple[int, int] = Field((6, 6), description="kernel in pixels (y, x), as in the paper")
+    over_um: float = Field(30.0, gt=0, description="depth of the electrolyte that tells the salt at the surface, in um")
     partial_below: float | None = Field(
         None, gt=0, le=1, description="share of the first surface concentration below which depletion is partial"
     )

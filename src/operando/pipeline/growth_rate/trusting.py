@@ -9,6 +9,7 @@ import pandas as pd
 
 from operando import dendrites
 from operando.core.errors import InputError
+from operando.pipeline.growth_rate.faults import lacking
 from operando.pipeline.growth_rate.settings import Forecast, Study
 from operando.pipeline.step import Task
 from operando.pipeline.storage import read_table, write_json, write_table
@@ -21,6 +22,10 @@ def compare(task: Task) -> None:
     """Every model under every split, their leak, their advantage, and the linear analysis by stage."""
     given = task.parameters
     how, table = Forecast(**given["forecast"]), usable(read_table(task.path("features.parquet")))
+    frames = {str(name): int(frame.nunique()) for name, frame in table.groupby("experiment", sort=False)["frame"]}
+    # The headers told of enough images, but not in which of them everything is found.
+    if faults := lacking(frames, len(table), given["splits"]):
+        raise InputError(f"compare: of the images in which everything was found: {' '.join(faults)}")
     scores, predictions = dendrites.compare(
         table,
         splits=given["splits"],
@@ -50,7 +55,8 @@ def compare(task: Task) -> None:
     write_table(task, "predictions.parquet", predictions)
     write_table(task, "score-intervals.parquet", dendrites.score_intervals(predictions, level=how.level))
     write_table(task, "advantage.parquet", dendrites.advantage(predictions, level=how.level))
-    write_table(task, "leak.parquet", dendrites.leak(scores))
+    both = {"random", "frame"} <= set(given["splits"])
+    write_table(task, "leak.parquet", dendrites.leak(scores) if both else pd.DataFrame())
     write_table(task, "correlation.parquet", dendrites.correlation_by_stage(table, level=how.level))
 
 
@@ -88,7 +94,7 @@ def forecast(task: Task) -> None:
         },
     )
     # How far the forecast may be off is learned on whole images that a network has not seen.
-    model = dendrites.FrameConformal(network, level=how.level, random_state=given["seed"])
+    model = dendrites.FrameConformal(network, level=how.level)
     frames = dendrites.frame_numbers(table)
     fold = model.folds_of(frames)
     parts = [table[fold != number] for number in range(int(fold.max()) + 1)]
@@ -98,10 +104,12 @@ def forecast(task: Task) -> None:
         max_epochs=how.epochs,
     )
     model = model.from_fitted(network, others, table[columns], table["growth_rate_next"], groups=frames)
-    coming = usable(read_table(task.path("next.parquet")), known=False)
-    low, high = model.predict_interval(coming[columns])
+    coming = complete(read_table(task.path("next.parquet")), columns)
     kept = coming[["experiment", "frame", "t_min", "x_um", "stage", "interface_position", "growth_rate"]]
-    write_table(task, "forecast.parquet", kept.assign(predicted=model.predict(coming[columns]), low=low, high=high))
+    told = np.empty((3, 0))
+    if len(coming):
+        told = np.stack([model.predict(coming[columns]), *model.predict_interval(coming[columns])])
+    write_table(task, "forecast.parquet", kept.assign(predicted=told[0], low=told[1], high=told[2]))
 
 
 def _by_layer(weights: np.ndarray, sizes: list[int]) -> list[list[list[float]]]:
@@ -138,13 +146,17 @@ def study(task: Task) -> None:
     write_table(task, "ablation.parquet", pd.concat([narrow, *wide], ignore_index=True))
 
 
-def usable(table: pd.DataFrame, *, known: bool = True) -> pd.DataFrame:
-    """Rows whose features (and growth, where ``known``) are all there, numbered anew."""
-    wanted = [*dendrites.feature_names(), *(["growth_rate_next"] if known else [])]
-    kept = table.iloc[np.flatnonzero(np.isfinite(table[wanted].to_numpy(float)).all(axis=1))].reset_index(drop=True)
+def complete(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Rows in which no column is missing, numbered anew."""
+    return table.iloc[np.flatnonzero(np.isfinite(table[columns].to_numpy(float)).all(axis=1))].reset_index(drop=True)
+
+
+def usable(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose features and growth are all there, numbered anew."""
+    kept = complete(table, [*dendrites.feature_names(), "growth_rate_next"])
     if kept.empty:
         raise InputError(
-            f"features: none of {len(table)} rows has every feature. Look at the interface and at the window in which "
-            "the salt is read: the field may end too close to the metal."
+            f"features: none of {len(table)} rows has every feature. Look at the interface, and at salt.over_um, the "
+            "depth in which the salt is read: the field may end too close to the metal."
         )
     return kept

@@ -200,7 +200,7 @@ def _flags(
     if fits["fitted D(c)"].attrs["at_limit"]:
         flags.append(
             "The fitted D(c) ends where the plated surface runs out of salt: the profiles ask for at least that much "
-            "depletion, and the sigmas of this D(c) mean little."
+            "depletion, and this D(c) has no sigmas."
         )
     drift = ledger[ledger["quantity"] == "salt balance drift"].iloc[0]
     if abs(drift["value"]) > 3 * drift["sigma"]:
