@@ -9,7 +9,7 @@ optima    four more functions, one and two hidden layers, 8 seeds each: how many
 coverage  intervals of 95 % on independent and on correlated samples.
 peers     training time (of the processor) to equal test error: MLPRegressor (lbfgs and adam) of the same shape, its
           alpha by 5-fold cross-validation from a grid of seven (what a user does), and with the alpha that is best on
-          the test set (what nobody can do). Restarts of both are left out.
+          the test set (what nobody can do). Ours is the best of 8 starts by evidence (of 1 on fourteen inputs).
 epoch     one epoch of [16, 16] on 3,000 x 14 beside the matrix products it needs (forward, backward, J'J), by the same
           BLAS.
 hundred   100 trainings of [16, 16] on 3,000 x 14 to 250 epochs on all cores. Limit: 5 minutes on 2 cores.
@@ -149,21 +149,23 @@ def peers() -> None:
     warnings.simplefilter("ignore")
     alphas = 10.0 ** np.arange(-6, 1)
     cases = {
-        "noisy sine": (lambda X: np.sin(2 * np.pi * X[:, 0]), 1, 41, 0.1, (20,), 1000),
-        "damped wave": (damped_wave, 1, 80, 0.05, (10,), 1000),
-        "saddle": (saddle, 2, 150, 0.1, (10,), 1000),
-        "Franke": (franke, 2, 200, 0.03, (7, 6), 1000),
-        "fourteen inputs": (fourteen, 14, 600, 0.1, (16,), 250),
+        "noisy sine": (lambda X: np.sin(2 * np.pi * X[:, 0]), 1, 41, 0.1, (20,), 1000, 8),
+        "damped wave": (damped_wave, 1, 80, 0.05, (10,), 1000, 8),
+        "saddle": (saddle, 2, 150, 0.1, (10,), 1000, 8),
+        "Franke": (franke, 2, 200, 0.03, (7, 6), 1000, 8),
+        "fourteen inputs": (fourteen, 14, 600, 0.1, (16,), 250, 1),
     }
-    for name, (function, inputs, n, noise, hidden, epochs) in cases.items():
+    for name, (function, inputs, n, noise, hidden, epochs, restarts) in cases.items():
         X, y, new, true = draw(function, inputs, n, noise, 3000)
         low, high = y.min(), y.max()
         scaled = (2 * y - low - high) / (high - low)
         start = time.process_time()
-        network = BayesianNetwork(hidden, max_epochs=epochs).fit(X, y)
+        network, _ = best_of(X, y, restarts, hidden=hidden, max_epochs=epochs, workers=1)
         ours, seconds = rmse(network.predict(new), true), time.process_time() - start
         print(f"\n{name}: {list(hidden)} on {n} x {inputs}, noise {noise}")
-        print(f"  BayesianNetwork        test RMSE {ours:.4f}  {seconds:7.2f} s")
+        print(
+            f"  BayesianNetwork        test RMSE {ours:.4f}  {seconds:7.2f} s, the best of {restarts} starts by evidence"
+        )
         for solver, options in (
             ("lbfgs", {"max_iter": 5000, "max_fun": 10**6}),
             ("adam", {"max_iter": 3000, "learning_rate_init": 0.01, "n_iter_no_change": 50, "tol": 1e-6}),

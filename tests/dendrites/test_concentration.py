@@ -41,6 +41,20 @@ def test_the_calibration_of_the_series_is_taken_where_none_is_passed():
     np.testing.assert_allclose(other, 0.5, rtol=1e-6)
 
 
+def test_a_dataset_gives_its_image_and_its_calibration():
+    image = labeled_image(_image(gray=142.0))
+    found = concentration(xr.Dataset({"image": image}, attrs={"calibration": CALIBRATION}), find_interface(image))
+    np.testing.assert_allclose(found, 0.33, rtol=1e-6)
+    assert found.attrs["units"] == "mol L-1"
+
+
+def test_a_falling_y_axis_gives_the_same_concentration_at_the_same_y():
+    image = labeled_image(_image(gradient=1.5, gray=40.0, noise=3.0))
+    falling = image.isel(y=slice(None, None, -1))
+    same = concentration(falling, find_interface(falling), calibration=CALIBRATION)
+    xr.testing.assert_identical(same, concentration(image, find_interface(image), calibration=CALIBRATION))
+
+
 def test_metal_and_line_hold_the_next_electrolyte_along_y():
     image = _image(gradient=2.0, gray=40.0)
     interface = find_interface(image)

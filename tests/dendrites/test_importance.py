@@ -133,6 +133,18 @@ def test_another_regressor_sees_what_a_line_does_not():
     assert value(near, "square") < 0.01
 
 
+def test_a_regressor_that_learns_by_heart_does_not_hide_what_a_feature_tells(correlated):
+    from sklearn.neighbors import KNeighborsRegressor
+
+    x, y = correlated
+    for frames in (FRAMES[:1000], np.zeros(1000)):
+        table = conditional_permutation(
+            add, x[:1000], y[:1000], frames=frames, repeats=3, regressor=KNeighborsRegressor(1)
+        )
+        # A line would say 0.2; the nearest neighbor is noisier, but not blind.
+        assert 0.2 < value(table, "a") < 0.6
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -61,6 +61,20 @@ def test_a_line_with_sharp_edges_is_found_within_its_pixel_and_its_sigma_says_so
     assert 0.5 < np.sqrt(np.mean((error / found["position_sigma"].values) ** 2)) < 1.5
 
 
+@pytest.mark.parametrize("width", [3.0, 5.0, 9.0])
+def test_a_sharp_line_that_covers_parts_of_pixels_has_a_sigma_that_holds_its_error(width):
+    pulls = []
+    for row in np.arange(40.0, 41.0, 0.1):
+        y = np.arange(ROWS)
+        covered = np.clip(np.minimum(y + 0.5, row + width / 2) - np.maximum(y - 0.5, row - width / 2), 0, 1)
+        metal = np.clip(y + 0.5 - row, 0, 1)
+        gray = covered * 255 + (1 - covered) * (ELECTROLYTE + (METAL - ELECTROLYTE) * metal)
+        found = find_interface(np.rint(np.tile(gray[:, None], 16)))
+        pulls.append((found["position"].values - row) / found["position_sigma"].values)
+    assert np.abs(pulls).max() < 2.2
+    assert np.sqrt(np.mean(np.square(pulls))) > 0.4
+
+
 def test_the_brightness_of_the_electrolyte_does_not_move_the_interface():
     positions = [
         float(find_interface(_paint(np.full(COLUMNS, 40.3), electrolyte=gray))["position"].mean())
@@ -105,6 +119,41 @@ def test_the_position_is_on_the_axis_of_the_image():
     assert found["position"].attrs["units"] == found.attrs["units"] == "um"
     assert found.attrs["edge"] == 100.0 + 0.5 * (ROWS - 0.5)
     assert found["x"].attrs["units"] == "um"
+
+
+def test_a_falling_y_axis_gives_the_same_positions_and_names_the_end_of_the_axis():
+    image = labeled_image(_paint(_wave(), noise=3.0), voxel_size_um=0.5, origin_um=(100.0, 0.0))
+    rising = find_interface(image)
+    falling = find_interface(image.isel(y=slice(None, None, -1)))
+    xr.testing.assert_identical(falling, rising)
+    # Rows from the top of the picture on, along an axis that points up: the metal lies at its low end.
+    upward = image.assign_coords(y=("y", image["y"].values[::-1], image["y"].attrs))
+    found = find_interface(upward)
+    assert (found.attrs["metal"], found.attrs["edge"]) == ("low", 99.75)
+    np.testing.assert_allclose(found["position"], 247.5 - rising["position"], atol=1e-9)
+
+
+def test_an_image_that_says_where_its_metal_lies_is_believed():
+    image = xr.DataArray(_paint(_wave()), dims=("y", "x"), attrs={"metal": "low"})
+    assert find_interface(image).attrs["metal"] == "low"
+    assert find_interface(image, metal="high").attrs["metal"] == "high"
+    assert find_interface(xr.Dataset({"image": image.drop_attrs()}, attrs={"metal": "low"})).attrs["metal"] == "low"
+
+
+def test_bright_pixels_at_the_border_do_not_tell_where_the_metal_lies():
+    image = _paint(_wave())
+    image[-4:, :80] = 255
+    assert find_interface(image).attrs["metal"] == "high"
+
+
+@pytest.mark.parametrize("rows", [slice(None, 10), slice(-10, None)])
+def test_border_rows_without_numbers_are_passed_over(rows):
+    image = _paint(_wave(), noise=3.0).astype(float)
+    clean = find_interface(image)
+    image[rows] = np.nan
+    found = find_interface(image)
+    assert found.attrs["metal"] == "high"
+    np.testing.assert_allclose(found["position"], clean["position"], atol=0.02)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32, np.int64])
@@ -296,6 +345,17 @@ def test_a_frame_without_line_is_named_or_nan():
     assert np.isfinite(found["position"].values[0]).all()
 
 
+@pytest.mark.parametrize("blank", [np.nan, 120.0])
+@pytest.mark.parametrize("rule", ["line", "edge"])
+def test_a_blank_first_frame_is_nan_where_asked_and_the_next_one_says_where_the_metal_lies(rule, blank):
+    image = _paint(_wave())[::-1] if rule == "line" else _edge(_wave())[::-1]
+    found = find_interface(np.stack([np.full((ROWS, COLUMNS), blank), image]), rule=rule, missing="nan")
+    assert found.attrs["metal"] == "low"
+    assert found["broken"].values[0].all()
+    assert np.isnan(found["position"].values[0]).all()
+    np.testing.assert_array_equal(found["position"].values[1], find_interface(image, rule=rule)["position"].values)
+
+
 def test_a_few_bright_spots_are_no_line():
     image = np.full((ROWS, COLUMNS), 120, np.uint8)
     image[30:34, 40:45] = 255
@@ -329,6 +389,10 @@ def test_what_is_no_image_is_refused():
         find_interface(np.full((16, 16), "a"))
     with pytest.raises(InputError, match="holds no number"):
         find_interface(np.full((16, 16), np.nan))
+    with pytest.raises(InputError, match="got infinite ones"):
+        find_interface(np.where(np.eye(16), np.inf, 0.0))
+    with pytest.raises(InputError, match=r"one channel, image\[\.\.\., 0\]"):
+        find_interface(np.zeros((16, 16, 3)))
 
 
 def _edge(height, *, dark=40.0, bright=180.0, blur=1.5, noise=0.0):

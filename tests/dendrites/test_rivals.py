@@ -83,7 +83,7 @@ def test_an_unknown_model_is_refused_with_the_nearest_name():
 
 
 def test_every_model_can_be_made():
-    assert [type(rival(name)).__name__ for name in MODELS] == ["OnColumns"] * 8 + ["WithinFrames"] * 2
+    assert [type(rival(name)).__name__ for name in MODELS] == ["OnColumns"] * 8 + ["WithinFrames"] * 2 + ["Pattern"] * 2
 
 
 def test_a_missing_feature_is_named(smooth):

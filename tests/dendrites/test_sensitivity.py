@@ -178,6 +178,11 @@ def test_something_that_is_no_model_is_refused():
         sensitivity(3.0, np.zeros((2, 2)))
 
 
+def test_a_model_of_two_outputs_is_refused():
+    with pytest.raises(InputError, match=r"one number per sample, got the shape \(24, 2\) for 24 samples"):
+        sensitivity(lambda values: values[:, :2], RNG.uniform(size=(4, 3)))
+
+
 def test_a_model_without_gradient_says_how_to_go_on():
     with pytest.raises(InputError, match="Use exact=False"):
         sensitivity(linear, RNG.uniform(size=(4, 3)), exact=True)

@@ -13,12 +13,13 @@ import tifffile
 import yaml
 from PIL import Image
 
-from operando import samples
+from operando import dendrites, samples
 from operando.core.errors import InputError, RecipeError
 from operando.pipeline import RECIPES, load
 from operando.pipeline.growth_rate.demo import write_demo
 from operando.pipeline.growth_rate.inputs import open_series
 from operando.pipeline.growth_rate.settings import Experiment
+from operando.pipeline.step import derived_seed
 from operando.pipeline.storage import read_dataset, read_json, read_table
 
 SMALL: dict[str, Any] = {
@@ -96,6 +97,9 @@ def test_every_image_but_the_first_and_the_last_of_a_series_gives_its_points(run
     assert len(table) == (14 + 3 + 3) * 40
     assert table.groupby("experiment")["frame"].nunique().tolist() == [14, 3, 3]
     assert len(read_table(run / "next.parquet")) == 3 * 40
+    # Growth by stage counts every interval, that before the first of these images too.
+    growth = read_table(run / "growth.parquet")
+    assert growth.loc[growth["quantity"] == "growth rate", "n"].sum() == 15 + 4 + 4
 
 
 @pytest.mark.slow
@@ -110,26 +114,43 @@ def test_the_interface_of_a_simulated_run_lies_where_the_simulation_put_it(run: 
 @pytest.mark.slow
 def test_the_network_on_disk_forecasts_as_the_one_that_wrote_it(run: Path) -> None:
     """Weights, layer by layer as a matrix with the bias last, and the scaling are all that a forecast needs."""
-    network, ahead = read_json(run / "network.json"), read_table(run / "forecast.parquet")
+    network, table = read_json(run / "network.json"), read_table(run / "features.parquet")
+    table = table[np.isfinite(table[[*network["features"], "growth_rate_next"]]).all(axis=1)]
+    x, y = table[network["features"]], table["growth_rate_next"]
     low, high = np.array(network["inputs"]["low"]), np.array(network["inputs"]["high"])
-    x = read_table(run / "next.parquet")[network["features"]].to_numpy()
-    signal = 2 * (x - low) / (high - low) - 1
+    signal = 2 * (x.to_numpy() - low) / (high - low) - 1
     for number, layer in enumerate(network["weights"]):
         matrix = np.array(layer)
         signal = signal @ matrix[:, :-1].T + matrix[:, -1]
         signal = signal if number == len(network["weights"]) - 1 else np.tanh(signal)
     target = network["target"]
     forecast = target["low"] + (signal[:, 0] + 1) / 2 * (target["high"] - target["low"])
-    np.testing.assert_allclose(forecast, ahead["predicted"], rtol=1e-9, atol=1e-12)
+    again, _ = dendrites.best_of(x, y, 2, random_state=derived_seed(3001, "forecast"), hidden=(4,), max_epochs=8)
+    np.testing.assert_allclose(forecast, again.predict(x), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_the_forecast_of_the_next_interval_lies_in_its_interval_at_every_point(run: Path) -> None:
+    ahead = read_table(run / "forecast.parquet")
+    assert ahead.groupby("experiment")["frame"].first().tolist() == [15, 4, 4]
+    assert len(ahead) == 3 * 40
     assert (ahead["low"] <= ahead["predicted"]).all()
     assert (ahead["predicted"] <= ahead["high"]).all()
+
+
+def test_a_model_that_is_not_there_is_refused_with_the_nearest(images: Path) -> None:
+    recipe = plain(images)
+    content = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump({**content, "forecast": {"model": "linaer"}}))
+    with pytest.raises(RecipeError, match="there is no model 'linaer'. Did you mean 'linear'"):
+        load(recipe).steps()
 
 
 @pytest.mark.slow
 def test_a_finished_run_is_not_run_again_and_other_points_leave_the_interface_alone(run: Path, demo: Path) -> None:
     assert not load(demo).plan().pending
     other = demo.with_name("other.yaml")
-    other.write_text(yaml.safe_dump({**yaml.safe_load(demo.read_text()), "points": 40, "output": "run"}))
+    other.write_text(yaml.safe_dump({**yaml.safe_load(demo.read_text()), "points": 36, "output": "run"}))
     names = [item.step.name for item in load(other).plan().pending]
     assert "features" in names
     assert "interface" not in names

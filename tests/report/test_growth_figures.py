@@ -194,6 +194,42 @@ def test_a_last_frame_without_a_next_one_ends_the_growth_there(table):
     assert report.growth_over_time(last).axes[0].lines[0].get_xdata().max() == 15
 
 
+def test_uneven_intervals_are_drawn_as_long_as_they_were_and_a_lost_image_leaves_a_gap(table):
+    times = xr.DataArray([0.0, 2.0, 9.0, 12.0, 20.0], dims="t", attrs={"units": "min"})
+    clock = xr.DataArray([0, 1, 1, 2, 2], dims="t", coords={"t": times})
+    uneven = table.assign(t_min=times.values[table["frame"]])
+    line = report.growth_over_time(uneven, stages={"cell": clock}).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [0, 2, 2, 9, 9, 12, 12, 20]
+    lost = uneven[uneven["frame"] != 2].assign(
+        growth_rate_next=lambda rows: rows["growth_rate_next"].where(rows.frame > 1)
+    )
+    line = report.growth_over_time(lost, stages={"cell": clock}).axes[0].lines[0]
+    np.testing.assert_array_equal(line.get_xdata(), [0, 2, np.nan, 9, 12, 12, 20])
+
+
+def test_salt_that_is_missing_at_first_is_relative_to_the_first_that_is_known(table):
+    surface = xr.DataArray(
+        [np.nan, 0.2, 0.1, 0.05], dims="t", coords={"t": ("t", [0.0, 5.0, 10.0, 15.0], {"units": "min"})}
+    )
+    bottom = report.growth_over_time(table, surface={"cell": surface}).axes[1]
+    np.testing.assert_allclose(bottom.lines[0].get_ydata(), [np.nan, 1.0, 0.5, 0.25])
+    none = report.growth_over_time(table, surface={"cell": 0.0 * surface}).axes[1]
+    assert np.isnan(none.lines[0].get_ydata()).all()
+
+
+def test_a_name_is_no_formula(series, interface, salt, stages, table):
+    name = r"5 $\bad$ a cell"
+    figure = report.interface_overview(
+        {name: series, "b": series},
+        dict.fromkeys((name, "b"), interface),
+        {name: salt},
+        dict.fromkeys((name, "b"), stages),
+    )
+    figure.canvas.draw()
+    both = pd.concat([table.assign(experiment=name), table.assign(experiment="b")], ignore_index=True)
+    report.growth_over_time(both).canvas.draw()
+
+
 def test_growth_in_pixels_says_so(table):
     rough = table.copy()
     rough.attrs["units"] = {"growth_rate_next": "px min-1"}

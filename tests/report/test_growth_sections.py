@@ -122,6 +122,22 @@ def test_the_growth_section_sets_the_stages_beside_the_paper(table):
     assert "simulated" not in _trust(report.section_growth(table, velocities))
 
 
+def test_growth_of_unknown_stages_says_nothing_of_stages(table):
+    section = report.section_growth(table, quantity_table([]), faraday={"cell": 0.0485})
+    assert section.intro.startswith("Dense lithium would grow")
+    assert "stage-velocities" not in _tables(section)
+
+
+def test_an_image_without_interface_is_not_counted_as_one_with_a_broken_line(series, interface, stages):
+    lost = interface.copy(deep=True)
+    lost["position"][1] = np.nan
+    lost["broken"][1] = True
+    salt = series.astype(float).assign_attrs(units="1")
+    section = report.section_interface({"a": series}, {"a": lost}, {"a": salt}, {"a": stages}, movie=False)
+    assert "The interface was found in 2 of 3 images of 1 series." in section.intro
+    assert "In 18.8 % of the columns the line is broken" in section.intro
+
+
 def test_growth_in_pixels_is_not_set_beside_the_paper(table):
     rows = [{"component": "none", "quantity": "growth rate", "value": 0.5, "sigma": 0.1, "unit": "px min-1", "n": 4}]
     shown = _tables(report.section_growth(table, quantity_table(rows)))["stage-velocities"]

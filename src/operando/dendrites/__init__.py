@@ -27,15 +27,19 @@ from operando.dendrites.surface import concentration_gradient, surface_concentra
 from operando.dendrites.tips import dendrite_metrics, tip_position
 
 if TYPE_CHECKING:
+    from operando.dendrites.committee import Committee
     from operando.dendrites.comparison import compare
     from operando.dendrites.conformal import FrameConformal
+    from operando.dendrites.pattern import Pattern
     from operando.dendrites.rivals import MODELS, correlation_by_stage, rival
     from operando.dendrites.study import ablation
 
 # Names of modules that need scikit-learn when they are imported: they load on first use.
 _LAZY: dict[str, str] = {
+    "Committee": "committee",
     "FrameConformal": "conformal",
     "MODELS": "rivals",
+    "Pattern": "pattern",
     "ablation": "study",
     "compare": "comparison",
     "correlation_by_stage": "rivals",
@@ -53,7 +57,9 @@ __all__: list[str] = [
     "STAGES",
     "TIMES",
     "BayesianNetwork",
+    "Committee",
     "FrameConformal",
+    "Pattern",
     "ablation",
     "across_runs",
     "advantage",

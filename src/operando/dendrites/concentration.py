@@ -50,7 +50,7 @@ def concentration(
 
     Returns
     -------
-    DataArray, same dims, float32, units "mol L-1" (or "1")
+    DataArray, same dims, y rising, float32, units "mol L-1" (or "1")
         Metal, line and margin hold the value of the electrolyte pixel next to them along y. NaN is what was missing in
         ``series``, and saturated pixels outside the line with their halo. ``attrs``: ``calibration``, ``smoothing``,
         ``margin``, ``metal``, and ``noise``, the standard deviation of one pixel after smoothing, from the first frame.

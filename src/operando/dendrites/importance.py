@@ -126,7 +126,11 @@ def conditional_permutation(
     base = before.errors(predict(values))
     after = []
     for columns in chosen.values():
-        told = _told_by_others(values, columns, stratum, frame, regressor) if conditional else np.zeros((count, len(columns)))
+        told = (
+            _told_by_others(values, columns, stratum, frame, regressor)
+            if conditional
+            else np.zeros((count, len(columns)))
+        )
         rest = values[:, columns] - told
         changed = values.copy()
         total = np.zeros_like(base)
@@ -167,14 +171,12 @@ def _told_by_others(
         scaled = deviation / scale
         weights = np.linalg.lstsq(scaled[:, others], scaled[:, columns], rcond=None)[0]
         return means[:, columns] + scaled[:, others] @ weights * scale[columns]
-    from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+    from sklearn.model_selection import GroupKFold, cross_val_predict
 
     # Of samples that it was fitted on, a tree tells nearly all, and no residual would be left to exchange.
-    parts = min(5, int(frame.max()) + 1)
-    folds = GroupKFold(parts) if parts > 1 else KFold(min(5, len(values)))
-    told = [
-        cross_val_predict(regressor, deviation[:, others], deviation[:, c], groups=frame, cv=folds) for c in columns
-    ]
+    own = frame if frame.max() > 0 else np.arange(len(values))
+    parts = GroupKFold(min(5, int(own.max()) + 1))
+    told = [cross_val_predict(regressor, deviation[:, others], deviation[:, c], groups=own, cv=parts) for c in columns]
     return np.asarray(means[:, columns] + np.column_stack(told))
 
 

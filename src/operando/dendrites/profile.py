@@ -121,13 +121,15 @@ def fit_centers(
     misfit = np.maximum(max(1.0, float(np.median(squares / freedom))), squares / freedom)
     step = (covariance @ (np.swapaxes(weighted, 1, 2) @ _sharp_against_wide(y, fitted)[..., None]))[:, 0, 0]
     variance = covariance[:, 0, 0] * misfit + step**2 / 4
-    # An edge between two pixels, none of which shows its flank, is anywhere between them. Where neither edge shows more
-    # than one pixel of flank, that pixel may as well be the part of it that a sharp line covers: half of it is open.
-    noise = 3 * np.sqrt(a + b * limit)
-    flanks = np.stack(
-        [(here & (values > fitted[:, side, None] + noise)).sum(axis=1) for here, side in ((before, 3), (behind, 4))]
-    )
-    doubt = np.maximum(np.mean(flanks == 0, axis=0), np.where(flanks.max(axis=0) <= 1, 0.5, 0.0))
+    # An edge between two pixels, none of which shows its flank, is anywhere between them. Where neither edge shows a
+    # second pixel of flank, the first may as well be what a sharp edge covers of it: half of it is open.
+    noise = np.sqrt(a + b * limit)
+    flank, second = [], []
+    for here, side, at in ((before, 3, begin - 2), (behind, 4, end + 1)):
+        excess = np.where(here, values - fitted[:, side, None], 0.0)
+        flank.append((excess > 3 * noise).any(axis=1))
+        second.append(((index == at[:, None]) & (excess > 2 * noise)).any(axis=1))
+    doubt = np.maximum(1 - np.mean(flank, axis=0), np.where(np.any(second, axis=0), 0.0, 0.5))
     variance += doubt**2 / 12
     # With one flank outside the field, width and center can hardly be told apart.
     cut = (begin == 0) | (end == gray.shape[0])

@@ -14,6 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from operando.core.errors import InputError, nearest
+from operando.dendrites.committee import Committee
+from operando.dendrites.pattern import Pattern
 from operando.dendrites.scores import score_intervals
 from operando.dendrites.splits import require_columns
 from operando.dendrites.within import BestByEvidence, WithinFrames
@@ -31,6 +33,8 @@ MODELS = (
     "Bayesian network",
     "linear within frames",
     "Bayesian network within frames",
+    "linear pattern",
+    "network pattern",
 )
 CONFORMAL_NETWORK = "Bayesian network, conformal"
 THINNED = 8  # points; see WithinFrames
@@ -65,6 +69,9 @@ def rival(
         - ``"linear within frames"``, ``"Bayesian network within frames"``: the stage mean plus least squares, or a
           network, on deviations from the frame's mean; the network learns from every eighth point, and is the one of
           the highest evidence among 2, 4 and 8 neurons
+        - ``"linear pattern"``, ``"network pattern"``: the level that the mean concentration of the frame tells, times
+          a pattern from relative deviations (``Pattern``), by least squares or by a ``Committee`` of eight Bayesian
+          networks of two neurons, each on every eighth point
     columns : sequence of str, optional
         Features; all at both times by default. Persistence and the stage mean do not use them.
     hidden : sequence of int
@@ -107,6 +114,13 @@ def rival(
     if name == "Bayesian network within frames":
         network = BestByEvidence(max_epochs=max_epochs, random_state=random_state)
         return WithinFrames(network, list(columns), every=THINNED)
+    if name == "linear pattern":
+        return Pattern(_estimator("linear", (), max_epochs, random_state), list(columns))
+    if name == "network pattern":
+        from operando.dendrites.network import BayesianNetwork
+
+        network = BayesianNetwork((2,), max_epochs=max_epochs, random_state=random_state)
+        return Pattern(Committee(network, every=THINNED), list(columns))
     return OnColumns(_estimator(name, tuple(hidden), max_epochs, random_state), list(columns))
 
 

@@ -143,7 +143,7 @@ def section_growth(
     """
     shown = growth_over_time(table, stages=stages, faraday=faraday, surface=surface, simulated=simulated)
     text = []
-    if velocities is not None:
+    if velocities is not None and len(velocities):
         for row in velocities.to_dict("records"):
             half = 1.96 * float(row["sigma"])
             value = _rate_text(float(row["value"]), half, str(row["unit"]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
+from operando import dendrites
+from operando.core.errors import nearest
 from operando.pipeline.growth_rate.inputs import open_series, open_truth
 from operando.pipeline.growth_rate.settings import GrowthRate
 from operando.pipeline.settings import Faults
@@ -36,6 +38,11 @@ def faults(settings: GrowthRate) -> list[str]:
     if len(inner) == len(settings.experiments):
         for fault in lacking(inner, settings.points * sum(inner.values()), settings.splits):
             found.append(fault)
+    if settings.forecast.model not in dendrites.MODELS:
+        found.append(
+            f"forecast.model: there is no model {settings.forecast.model!r}. "
+            f"{nearest(settings.forecast.model, dendrites.MODELS)}"
+        )
     if settings.sensitivity.run and importlib.util.find_spec("SALib") is None:
         found.append(
             "sensitivity: needs SALib, which is not installed. Install it with: pip install 'operando[sensitivity]', "

@@ -133,25 +133,35 @@ def _trust(shown: Shown) -> report.Section:
 
 
 def _verdict(shown: Shown) -> Iterator[str]:
-    """What can be said in plain words: overall, within images, against the simple models, and against the ceiling."""
-    for split in shown.splits:
-        r, within = (shown.reached(split, score) for score in ("r", "r_within"))
-        yield f"With {_WORDS[split]} held out the network reaches R = {_r(r)}, within images {_r(within)}."
-    table = shown.table("advantage.parquet")
-    chosen = table[(table["model"] == NETWORK) & (table["split"] == shown.honest) & (table["score"] == "r_within")]
-    beaten = [str(row["over"]) for row in chosen.to_dict("records") if row["verdict"] == "better"]
-    rest = [str(row["over"]) for row in chosen.to_dict("records") if row["verdict"] != "better"]
-    told = f"On {_WORDS[shown.honest]} and within them it is better than {' and '.join(beaten)}" if beaten else ""
-    if beaten and rest:
-        yield f"{told}; over {' and '.join(rest)} no win is shown."
-    elif beaten:
-        yield f"{told}."
-    else:
-        yield f"On {_WORDS[shown.honest]} and within them no win over {', '.join(rest)} is shown."
+    """What can be said in plain words: overall, within images, and against the simple models."""
+    chosen = shown.settings.forecast.model
+    for model in dict.fromkeys((NETWORK, chosen)):
+        reached = "; ".join(
+            f"{_WORDS[split]} held out {_r(shown.reached(split, 'r', model))}, "
+            f"within images {_r(shown.reached(split, 'r_within', model))}"
+            for split in shown.splits
+        )
+        yield f"R of the {model}: {reached}. {_won(shown, model)}"
 
 
 def _r(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "undefined"
+    """A correlation in words: a forecast that is constant has none."""
+    return "none" if np.isnan(value) else f"{value:.2f}"
+
+
+def _won(shown: Shown, model: str) -> str:
+    table = shown.table("advantage.parquet")
+    rows = table[(table["model"] == model) & (table["split"] == shown.honest) & (table["score"] == "r_within")]
+    beaten = [str(row["over"]) for row in rows.to_dict("records") if row["verdict"] == "better"]
+    rest = [str(row["over"]) for row in rows.to_dict("records") if row["verdict"] != "better"]
+    where = f"On {_WORDS[shown.honest]} and within them"
+    if not rows.size:
+        return ""
+    if not beaten:
+        return f"{where} no win over {' or '.join(rest)} is shown."
+    return f"{where} it is better than {' and '.join(beaten)}" + (
+        f"; over {' and '.join(rest)} no win is shown." if rest else "."
+    )
 
 
 def _study(shown: Shown) -> report.Section | None:
@@ -205,7 +215,7 @@ def _training(shown: Shown) -> report.Section:
 
 
 def _facts(shown: Shown) -> dict[str, str]:
-    first = next(iter(shown.series.values()))
+    first, chosen = next(iter(shown.series.values())), shown.settings.forecast.model
     step = spacing(first)
     images = sum(one.sizes["t"] for one in shown.series.values())
     facts = {
@@ -214,8 +224,8 @@ def _facts(shown: Shown) -> dict[str, str]:
         "Samples": str(len(shown.features)),
     }
     for split in shown.splits:
-        facts[f"R, {_WORDS[split]} held out"] = _r(shown.reached(split, "r"))
-    facts[f"R within images, {_WORDS[shown.honest]} held out"] = _r(shown.reached(shown.honest, "r_within"))
+        facts[f"R, {_WORDS[split]} held out"] = _r(shown.reached(split, "r", chosen))
+    facts[f"R within images, {_WORDS[shown.honest]} held out"] = _r(shown.reached(shown.honest, "r_within", chosen))
     return facts
 
 
@@ -283,7 +293,8 @@ def _methods(shown: Shown) -> Iterator[str]:
     )
     yield (
         f"Network: Bayesian regularization of a network {settings.forecast.hidden} of tanh neurons, at most "
-        f"{settings.forecast.epochs} epochs; intervals of the forecast are conformal, from whole images left out."
+        f"{settings.forecast.epochs} epochs. The growth after the last image is forecast by the "
+        f"{settings.forecast.model}; its intervals are conformal, from whole images left out."
     )
     told = ", ".join(f"{_WORDS[split]}{' (as the paper)' if split == 'random' else ''}" for split in shown.splits)
     yield f"Splits: {told}. R within images is that of the deviations from the mean of each image."

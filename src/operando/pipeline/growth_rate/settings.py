@@ -94,6 +94,11 @@ class Forecast(Settings):
 
     hidden: Layers = Field([16, 16], description="neurons of each hidden layer")
     epochs: int = Field(250, ge=1, description="at most, of every training of this recipe; the paper's limit is 1000")
+    model: str = Field(
+        "Bayesian network within frames",
+        description="which of the compared models forecasts the growth after the last image; "
+        "operando.dendrites.MODELS lists them",
+    )
     restarts: int = Field(3, ge=1, description="trainings of which the one of highest evidence forecasts")
     splits: Annotated[list[Split], Field(min_length=1)] = Field(
         ["random", "frame", "experiment"],

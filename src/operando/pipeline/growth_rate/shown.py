@@ -13,7 +13,7 @@ from operando import dendrites
 from operando.pipeline.growth_rate.growing import UNKNOWN, salted_in, traced
 from operando.pipeline.growth_rate.inputs import open_series, open_truth
 from operando.pipeline.growth_rate.settings import GrowthRate
-from operando.pipeline.growth_rate.trusting import NETWORK, usable
+from operando.pipeline.growth_rate.trusting import usable
 from operando.pipeline.step import Task
 from operando.pipeline.storage import FigureFolder, read_dataset, read_image, read_json, read_table
 
@@ -67,10 +67,10 @@ class Shown:
         """Of the best forecaster of the simulation."""
         return None if self.truth is None else pd.DataFrame(self.truth["sensitivities"])
 
-    def reached(self, split: str, score: str) -> float:
-        """What the network reached on the test points of a split."""
+    def reached(self, split: str, score: str, model: str) -> float:
+        """What a model reached on the test points of a split, all repeats together."""
         rows = self.table("score-intervals.parquet")
-        chosen = rows[(rows["split"] == split) & (rows["model"] == NETWORK) & (rows["score"] == score)]
+        chosen = rows[(rows["split"] == split) & (rows["model"] == model) & (rows["score"] == score)]
         return float(chosen["value"].iloc[0])
 
     def table(self, artifact: str) -> pd.DataFrame:

@@ -93,22 +93,15 @@ def forecast(task: Task) -> None:
             "stopped_by": network.stopped_by_,
         },
     )
-    # How far the forecast may be off is learned on whole images that a network has not seen.
-    model = dendrites.FrameConformal(network, level=how.level)
-    frames = dendrites.frame_numbers(table)
-    fold = model.folds_of(frames)
-    parts = [table[fold != number] for number in range(int(fold.max()) + 1)]
-    others = dendrites.train_networks(
-        [(part[columns], part["growth_rate_next"], given["seed"]) for part in parts],
-        hidden=tuple(how.hidden),
-        max_epochs=how.epochs,
-    )
-    model = model.from_fitted(network, others, table[columns], table["growth_rate_next"], groups=frames)
+    # How far the forecast may be off is learned on whole images that a model has not seen.
+    chosen = dendrites.rival(how.model, hidden=how.hidden, max_epochs=how.epochs, random_state=given["seed"])
+    model = dendrites.FrameConformal(chosen, level=how.level)
+    model.fit(table, table["growth_rate_next"], groups=dendrites.frame_numbers(table))
     coming = complete(read_table(task.path("next.parquet")), columns)
     kept = coming[["experiment", "frame", "t_min", "x_um", "stage", "interface_position", "growth_rate"]]
     told = np.empty((3, 0))
     if len(coming):
-        told = np.stack([model.predict(coming[columns]), *model.predict_interval(coming[columns])])
+        told = np.stack([model.predict(coming), *model.predict_interval(coming)])
     write_table(task, "forecast.parquet", kept.assign(predicted=told[0], low=told[1], high=told[2]))
 
 
