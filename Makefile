@@ -40,7 +40,7 @@ wheel: $(VENV)/.ready
 
 # Real images of the data folder (OPERANDO_DATA, or ../shared/data).
 real: $(VENV)/.ready
-	for recipe in cylindrical-cell micrograph cell-21700 stxm-fe2p; do $(BIN)/operando run examples/$$recipe.yaml || exit 1; done
+	for recipe in cylindrical-cell micrograph cell-21700 stxm-fe2p salt-profiles-mri; do $(BIN)/operando run examples/$$recipe.yaml || exit 1; done
 
 benchmarks: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[benchmarks]'

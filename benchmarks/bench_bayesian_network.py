@@ -163,9 +163,7 @@ def peers() -> None:
         network, _ = best_of(X, y, restarts, hidden=hidden, max_epochs=epochs, workers=1)
         ours, seconds = rmse(network.predict(new), true), time.process_time() - start
         print(f"\n{name}: {list(hidden)} on {n} x {inputs}, noise {noise}")
-        print(
-            f"  BayesianNetwork        test RMSE {ours:.4f}  {seconds:7.2f} s, the best of {restarts} starts by evidence"
-        )
+        print(f"  BayesianNetwork        test RMSE {ours:.4f}  {seconds:7.2f} s, best of {restarts} by evidence")
         for solver, options in (
             ("lbfgs", {"max_iter": 5000, "max_fun": 10**6}),
             ("adam", {"max_iter": 3000, "learning_rate_init": 0.01, "n_iter_no_change": 50, "tol": 1e-6}),

@@ -331,3 +331,14 @@ def test_a_frame_without_interface_costs_the_rows_that_need_it_and_no_other():
     # The image itself, one to either side, and those whose growth before or before that uses it; 8 has no next one.
     assert missing[missing].index.tolist() == [3, 4, 5, 6, 8]
     assert table.loc[table["frame"] == 4, "stage"].eq("unknown").all()
+
+
+def test_axes_in_millimeters_give_the_table_of_micrometers() -> None:
+    series = srs_series((64, 48), frames=4, seed=3003)["image"]
+    small = series.assign_coords(
+        {dim: (dim, series[dim].values / 1000, {"units": "mm", "spacing": 1e-3}) for dim in ("y", "x")}
+    )
+    one, other = (growth_features(images, 20) for images in (series, small))
+    assert other.attrs["units"] == one.attrs["units"]
+    for name in ("x_um", "concentration_gradient", "growth_rate", "curvature"):
+        np.testing.assert_allclose(other[name], one[name], rtol=1e-6, atol=1e-9)

@@ -4,6 +4,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from operando.core.errors import InputError
+from operando.dendrites import compare
 from operando.dendrites.committee import Committee
 from operando.dendrites.network import BayesianNetwork
 from operando.dendrites.pattern import Pattern, relative_deviations
@@ -141,3 +142,15 @@ def test_a_committee_of_networks_on_correlated_rows_is_nearer_to_the_truth_than_
 def test_a_committee_of_nobody_is_refused(wrong):
     with pytest.raises(InputError, match="must be at least 1"):
         Committee(LinearRegression(), **wrong).fit([[0.0], [1.0]], [0.0, 1.0])
+
+
+def test_rows_without_salt_are_left_out_where_a_pattern_is_compared_and_only_there():
+    table = electrode().assign(stage="full", slope=np.random.default_rng(4).standard_normal(480))
+    table.loc[7, "concentration"] = np.nan
+    dropped = {
+        name: compare(table, models=[name], splits=["frame"], repeats=1, features="slope", times="current")[0].attrs[
+            "dropped"
+        ]
+        for name in ("linear", "linear pattern")
+    }
+    assert dropped == {"linear": 0, "linear pattern": 1}

@@ -13,6 +13,7 @@ from operando.core.errors import InputError, nearest
 from operando.dendrites.conformal import FrameConformal
 from operando.dendrites.features import feature_names
 from operando.dendrites.network import BayesianNetwork
+from operando.dendrites.pattern import SALT
 from operando.dendrites.restarts import train_networks
 from operando.dendrites.rivals import CONFORMAL_NETWORK, MODELS, TARGET, rival
 from operando.dendrites.scores import check_level, correlation, score
@@ -42,7 +43,8 @@ def compare(
     Parameters
     ----------
     table : DataFrame
-        As :func:`growth_features` returns it. Rows without all features and the next growth rate are left out.
+        As :func:`growth_features` returns it. Rows without all features and the next growth rate are left out, and
+        without concentration where a pattern is asked for.
     models : sequence of str, optional
         Names of :data:`operando.dendrites.MODELS`, see :func:`rival`; all by default. ``"Bayesian network, conformal"``
         may be added: the same network with intervals as the others have them, at ``folds`` more trainings.
@@ -103,7 +105,8 @@ def compare(
         raise InputError(f"compare: each model must be named once, got {names!r}.")
     check_level("compare", level)
     columns = feature_names(features, times)
-    rows = usable_rows("compare", table, [*dict.fromkeys([*columns, "growth_rate", "stage"]), TARGET])
+    others = ["growth_rate", "stage", *([SALT] if any(name.endswith("pattern") for name in names) else [])]
+    rows = usable_rows("compare", table, [*dict.fromkeys([*columns, *others]), TARGET])
     plan = split_plan("compare", rows, splits=splits, repeats=repeats, test_fraction=test_fraction, gap=gap, seed=seed)
     study = _Study(rows, columns, plan, tuple(hidden), max_epochs, level, folds, seed, workers)
     done, total = 0, len(names) * len(plan)

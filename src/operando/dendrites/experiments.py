@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from operando.core import units
 from operando.core.errors import InputError
 from operando.dendrites.concentration import concentration as to_concentration
 from operando.dendrites.features import check_points, features_table
@@ -149,18 +150,22 @@ def _is_array(value: Any) -> bool:
 
 
 def _frames(series: Any, where: str) -> xr.DataArray:
-    if isinstance(series, xr.Dataset):
-        if "image" not in series:
-            raise InputError(
-                f"{where}: a Dataset must have the variable 'image', got {sorted(map(str, series.data_vars))}. "
-                "Rename it or pass the array."
-            )
-        image = series["image"]
-        known = {name: series.attrs[name] for name in ("calibration", "metal") if name in series.attrs}
-        series = image.assign_attrs({**known, **image.attrs})
     frames = labeled_frames(series, where)
     if "t" not in frames.dims:
         raise InputError(
             f"{where}: a series (t, y, x) is needed to see growth, got {frames.dims}. Stack the frames along t."
         )
-    return frames
+    # Distances such as over_um, and the columns of the table, are in um: other units of length are turned into it.
+    lengths = {
+        dim: units.factor(frames[dim].attrs["units"], "um")
+        for dim in ("y", "x")
+        if dim in frames.coords and units.kind(str(frames[dim].attrs.get("units", units.PIXEL))) == "length"
+    }
+    return frames.assign_coords(
+        {dim: (dim, frames[dim].values * by, _scaled(frames[dim].attrs, by)) for dim, by in lengths.items()}
+    )
+
+
+def _scaled(attrs: Mapping[Any, Any], by: float) -> dict[Any, Any]:
+    more = {"spacing": float(attrs["spacing"]) * by} if "spacing" in attrs else {}
+    return {**attrs, **more, "units": "um"}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from operando.core.errors import InputError, nearest
+from operando.electrochemistry.salt_diffusion import as_numbers, check_positive
 
 ETHER_CM3_MOL = 39.3
 """Volume of a -CH2CH2O- unit in molten PEO: 44.05 g mol-1 over 1.12 g cm-3."""
@@ -34,6 +35,11 @@ def polymer_salt_concentration(
     -------
     float or array, mol L-1
 
+    Raises
+    ------
+    InputError
+        Where EO:Li is not positive.
+
     Notes
     -----
     .. math:: c = \\frac{1000}{r V_\\mathrm{EO} + V_\\mathrm{salt}}
@@ -45,6 +51,8 @@ def polymer_salt_concentration(
     >>> round(polymer_salt_concentration(10), 3), round(ether_oxygens_per_lithium(polymer_salt_concentration(10)), 6)
     (1.873, 10.0)
     """
+    (eo_per_li,) = as_numbers(eo_per_li)
+    check_positive("polymer_salt_concentration", eo_per_li=eo_per_li)
     return 1000.0 / (eo_per_li * ether_cm3_mol + salt_cm3_mol)
 
 
@@ -52,6 +60,8 @@ def ether_oxygens_per_lithium(
     concentration: Any, *, ether_cm3_mol: float = ETHER_CM3_MOL, salt_cm3_mol: float = SALT_CM3_MOL
 ) -> Any:
     """EO:Li from the concentration in mol L-1: the inverse of :func:`polymer_salt_concentration`."""
+    (concentration,) = as_numbers(concentration)
+    check_positive("ether_oxygens_per_lithium", concentration=concentration)
     return (1000.0 / concentration - salt_cm3_mol) / ether_cm3_mol
 
 
@@ -97,7 +107,7 @@ def polynomial_diffusivity(
         raise InputError(
             f"{where}: variable must be one of {_VARIABLES}, got {variable!r}. {nearest(variable, _VARIABLES)}"
         )
-    low, high = sorted(map(float, valid))
+    low, high = (min(valid), max(valid)) if len(valid) == 2 else (np.nan, np.nan)
     if not (0 <= low < high < np.inf and scale > 0 and len(coefficients)):
         raise InputError(
             f"{where}: a range of two different values of at least 0, a positive scale and coefficients are needed, "
@@ -115,7 +125,7 @@ def polynomial_diffusivity(
         c = np.asarray(concentration, dtype=float)
         if variable == "EO:Li":
             # No salt is infinitely many ether oxygens; at that end the range ends it.
-            c = ether_oxygens_per_lithium(np.maximum(c, 1e-6))
+            c = ether_oxygens_per_lithium(np.fmax(c, 1e-6))
         return np.asarray(scale * np.polyval(coefficients, np.clip(c, low, high)))
 
     return diffusivity

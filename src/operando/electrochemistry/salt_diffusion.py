@@ -55,6 +55,7 @@ def displacement_rate(current_density: Any, concentration: Any, *, transference:
     >>> round(displacement_rate(1.0, 1.0), 4), round(displacement_rate(1.0, 1.0, transference=0.4), 4)
     (0.1036, 0.0622)
     """
+    current_density, concentration, transference = as_numbers(current_density, concentration, transference)
     check_positive("displacement_rate", concentration=concentration)
     check_transference("displacement_rate", transference)
     # mA cm-2 = 10 A m-2 and mol L-1 = 1000 mol m-3; 1e6 um in a meter.
@@ -98,6 +99,7 @@ def displaced_transference(slope_um_mah: Any, concentration: Any, *, area_cm2: A
     >>> round(displaced_transference(3600 * displacement_rate(1.0, 1.0, transference=0.4), 1.0, area_cm2=1.0), 6)
     0.4
     """
+    slope_um_mah, concentration, area_cm2 = as_numbers(slope_um_mah, concentration, area_cm2)
     check_positive("displaced_transference", concentration=concentration, area_cm2=area_cm2)
     # um is 1e-6 m, cm2 1e-4 m2, mol L-1 1e3 mol m-3 and mAh 3.6 C.
     return 1.0 - FARADAY_C_MOL * 1e-7 * area_cm2 * concentration * slope_um_mah / 3.6
@@ -136,7 +138,8 @@ def salt_diffusion(
     -------
     Dataset
         ``concentration`` (t, y) in mol L-1, ``surface_low`` and ``surface_high`` (t), those at the electrodes; t in s,
-        y in um. NaN from the moment at which a surface is empty. ``attrs["depleted_s"]``: that moment, or NaN.
+        y in um. NaN from the moment at which a surface is empty. ``attrs["depleted_s"]``: that moment, or NaN; 0 where
+        it comes before the salt of half a cell is gone.
 
     Raises
     ------
@@ -166,16 +169,19 @@ def salt_diffusion(
     where = "salt_diffusion"
     times = np.atleast_1d(np.asarray(t_s, dtype=float))
     check_positive(where, thickness_um=thickness_um, concentration=concentration)
-    if times.ndim != 1 or not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) <= 0).any() or cells < 8:
+    usable = times.ndim == 1 and times.size > 0 and bool(np.isfinite(times).all())
+    if not usable or times[0] < 0 or (np.diff(times) <= 0).any() or cells < 8:
         raise InputError(
-            f"{where}: t_s must increase from 0 s or later, and cells be at least 8, got {times.size} times from "
-            f"{times[0]:g} s and {cells} cells. Sort the times."
+            f"{where}: t_s must increase from 0 s or later, and cells be at least 8, got {times.size} times"
+            f"{f' from {times.flat[0]:g} s' if times.size else ''} and {cells} cells. Sort the times."
         )
     faces = thickness_um / 2 * (1 - np.cos(np.pi * np.arange(cells + 1) / cells))
     widths, centers = np.diff(faces), (faces[1:] + faces[:-1]) / 2
     gaps = np.diff(centers)
     spread = _diffusivity(diffusivity, where)
     rate = rate_um_s if callable(rate_um_s) else lambda _: float(rate_um_s)
+    if not np.isfinite(rate(0.0)):
+        raise InputError(f"{where}: rate_um_s must be finite, got {rate(0.0)!r}. Check current and concentration.")
 
     # In units of the initial concentration, so that the tolerance is a share of it.
     def slope(t: float, share: np.ndarray) -> np.ndarray:
@@ -216,6 +222,9 @@ def salt_diffusion(
         ends[row] = surfaces(float(t), share[row])
     units = {"units": "mol L-1"}
     depleted = float(solved.t_events[0][0]) if solved.t_events[0].size else np.nan
+    if emptied(0.0, np.ones(cells)) <= 0:
+        # An event is a change of sign, and there is none.
+        depleted, share[:], ends[:] = 0.0, np.nan, np.nan
     return xr.Dataset(
         {
             "concentration": (("t", "y"), concentration * share, {**units, "long_name": "Salt concentration"}),
@@ -234,10 +243,15 @@ def _diffusivity(diffusivity: Diffusivity, where: str) -> Callable[[np.ndarray],
     """The diffusivity in um2 s-1 as a function of the concentration."""
     if callable(diffusivity):
         given = diffusivity
-        return lambda c: np.asarray(given(c), dtype=float) * _UM2_M2
+        return lambda c: np.broadcast_to(np.asarray(given(c), dtype=float) * _UM2_M2, np.shape(c))
     check_positive(where, diffusivity=diffusivity)
     constant = float(diffusivity) * _UM2_M2
     return lambda c: np.full(np.shape(c), constant)
+
+
+def as_numbers(*values: Any) -> tuple[Any, ...]:
+    """Lists and tuples as arrays; numbers, arrays and labeled arrays as they are."""
+    return tuple(np.asarray(value, dtype=float) if isinstance(value, (list, tuple)) else value for value in values)
 
 
 def check_positive(where: str, **values: Any) -> None:
@@ -252,6 +266,6 @@ def check_transference(where: str, transference: Any) -> None:
     """Raise InputError unless the transference is below 1."""
     if not (np.asarray(transference, dtype=float) < 1).all():
         raise InputError(
-            f"{where}: transference must be below 1, got {transference!r}. A cation that carries all of the current "
+            f"{where}: transference must be a number below 1, got {transference!r}. A cation that carries all of the current "
             "moves no salt: there is no depletion and no such time."
         )

@@ -13,6 +13,7 @@ from operando.core.lithium import FARADAY_C_MOL
 from operando.core.quantities import quantity_table
 from operando.electrochemistry.salt_diffusion import (
     Diffusivity,
+    as_numbers,
     check_positive,
     check_transference,
     displacement_rate,
@@ -64,6 +65,7 @@ def sand_time(current_density: Any, concentration: Any, diffusivity: Any, *, tra
     >>> round(sand_time(10.0, 1.0, 3.197e-10), 1), round(sand_time(10.0, 1.0, 3.197e-10, transference=0.4), 1)
     (233.8, 649.3)
     """
+    current_density, diffusivity = as_numbers(current_density, diffusivity)
     check_positive("sand_time", current_density=current_density, diffusivity=diffusivity)
     rate = displacement_rate(current_density, concentration, transference=transference)
     return np.pi * diffusivity * 1e12 / (4 * rate**2)
@@ -127,7 +129,7 @@ def _integral_to_the_limit(diffusivity: Any, concentration: float) -> float:
     highest = 4 * concentration
     while True:
         c = np.linspace(0.0, highest, 40001)
-        spread = np.asarray(diffusivity(c), dtype=float)
+        spread = np.broadcast_to(np.asarray(diffusivity(c), dtype=float), c.shape)
         if not (np.isfinite(spread) & (spread > 0)).all():
             raise InputError(
                 f"limiting_current: the diffusivity must be positive from 0 to {highest:g} mol L-1, got "
@@ -180,7 +182,9 @@ def depletion_time(
 
     Notes
     -----
-    The equation is that of :func:`salt_diffusion`, integrated until the concentration at the plated electrode is 0.
+    The equation is that of :func:`salt_diffusion`, integrated until the concentration at the plated electrode is 0. Of an
+    electrolyte thicker than twenty times the largest D / w, which the layer never crosses, no more than that is solved for, so
+    that the grid stays fine beside the electrode.
 
     Examples
     --------
@@ -199,6 +203,10 @@ def depletion_time(
     if current_density <= limit * (1 + 1e-6):
         return float("inf")
     rate = displacement_rate(current_density, concentration, transference=transference)
+    occurring = np.linspace(0.0, 4 * concentration, 401)
+    spread = np.max(diffusivity(occurring)) if callable(diffusivity) else diffusivity
+    # D / w in um: about the depth of the layer when the surface is empty.
+    thickness_um = min(thickness_um, 20 * float(spread) * 1e12 / rate)
     end = thickness_um / rate  # by then all of the salt is displaced
     solved = salt_diffusion(
         [0.0, end],
@@ -231,8 +239,9 @@ def transition_time(
     -------
     DataFrame
         A quantity table of ``cell``: ``transition time`` (h, since the current began; ``t`` on the clock of the record;
-        NaN where the current was held), ``time under constant current`` (h), ``voltage at the end`` (V) of the constant
-        current, ``voltage at the start`` (V). ``attrs["kind"]`` is "voltage limit" or "none".
+        NaN where the current was held), ``time under constant current`` (h), ``constant current`` (mA, its magnitude; ``t``
+        is when it began), ``voltage at the end`` (V) of the constant current, ``voltage at the start`` (V).
+        ``attrs["kind"]`` is "voltage limit" or "none".
 
     Raises
     ------
@@ -284,6 +293,7 @@ def transition_time(
         row | {"quantity": "transition time", "unit": "h", "sigma": sigma,
                "value": at - began if kind != "none" else np.nan, "t": at if kind != "none" else np.nan},
         row | {"quantity": "time under constant current", "unit": "h", "value": time[end] - began, "sigma": sigma},
+        row | {"quantity": "constant current", "unit": "mA", "value": held, "t": began},
         row | {"quantity": "voltage at the start", "unit": "V", "value": voltage[first], "t": began},
         row | {"quantity": "voltage at the end", "unit": "V", "value": voltage[end], "t": time[end]},
     ])  # fmt: skip
@@ -328,6 +338,7 @@ def concentration_overpotential(
     >>> round(float(concentration_overpotential(0.1, 1.0)), 4)
     0.0592
     """
+    plated, dissolving, transference = as_numbers(plated, dissolving, transference)
     check_positive("concentration_overpotential", temperature_k=temperature_k)
     check_transference("concentration_overpotential", transference)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -166,13 +166,17 @@ def _profile(path: Path) -> np.ndarray:
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"{path.name}: cannot be read as text ({error})") from error
     header = "\n".join(line for line in lines if line.startswith("#"))
-    body = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    try:
-        values = np.array([float(line) for line in body])
-    except ValueError as error:
-        raise FileError(f"{path.name}: {error}") from error
+    body = [(row, line.strip()) for row, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    values = np.empty(len(body))
+    for point, (row, text) in enumerate(body):
+        try:
+            values[point] = float(text)
+        except ValueError as error:
+            raise FileError(f"{path.name}: line {row} is {text[:30]!r} and not one number") from error
     size = _SIZE.search(header)
-    if not values.size or not np.isfinite(values).all():
+    if not values.size:
+        raise FileError(f"{path.name}: no number")
+    if not np.isfinite(values).all():
         raise FileError(f"{path.name}: {values.size} numbers, not all of them finite")
     if size is not None and int(size[1]) != values.size:
         raise FileError(f"{path.name}: {values.size} numbers where its header says {size[1]}")

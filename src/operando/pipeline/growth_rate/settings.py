@@ -95,7 +95,7 @@ class Forecast(Settings):
     hidden: Layers = Field([16, 16], description="neurons of each hidden layer")
     epochs: int = Field(250, ge=1, description="at most, of every training of this recipe; the paper's limit is 1000")
     model: str = Field(
-        "Bayesian network within frames",
+        "network pattern",
         description="which of the compared models forecasts the growth after the last image; "
         "operando.dendrites.MODELS lists them",
     )

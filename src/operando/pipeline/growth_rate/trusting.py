@@ -16,6 +16,19 @@ from operando.pipeline.storage import read_table, write_json, write_table
 
 NETWORK = "Bayesian network"  # as dendrites.compare calls it
 SMALL = "Bayesian network, salt only"
+# The paper's network, what is simple, what is usual, and what forecasts an image it has not seen.
+_COMPARED = (
+    "persistence",
+    "stage mean",
+    "linear",
+    "nearest neighbor",
+    "gradient boosting",
+    "Gaussian process",
+    "plain network",
+    NETWORK,
+    "linear within frames",
+    "network pattern",
+)
 
 
 def compare(task: Task) -> None:
@@ -28,6 +41,7 @@ def compare(task: Task) -> None:
         raise InputError(f"compare: of the images in which everything was found: {' '.join(faults)}")
     scores, predictions = dendrites.compare(
         table,
+        models=list(dict.fromkeys((*_COMPARED, how.model))),
         splits=given["splits"],
         repeats=how.repeats,
         hidden=how.hidden,

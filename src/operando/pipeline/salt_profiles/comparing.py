@@ -36,7 +36,7 @@ def depletion_rows(
     """Time to depletion by every way, in h after the current began."""
     seen = electrochemistry.transition_time(record)
     found = seen.set_index("quantity")
-    began = float(record["time_h"].iloc[0])
+    held, began = found.loc["constant current", ["value", "t"]]
     rows: list[dict[str, Any]] = [
         {"component": "voltage", "quantity": _TIME, "value": found.loc["transition time", "value"], "unit": "h",
          "sigma": found.loc["transition time", "sigma"],
@@ -51,7 +51,6 @@ def depletion_rows(
          "sigma": interval / np.sqrt(12) if full.size else np.nan,
          "method": "first profile of the stage full" if full.size else "the stage full was not reached"}
     )  # fmt: skip
-    held = np.abs(record["current_ma"].to_numpy())[1]
     initial, thickness = measured.attrs["initial"], measured.attrs["thickness_um"]
 
     def density(per_charge: float) -> float:
@@ -135,6 +134,11 @@ def scalar_rows(
         t_plus = electrochemistry.displaced_transference(
             slope["slope"], measured.attrs["initial"], area_cm2=electrolyte.area_cm2
         )
+        held = times.loc[times["quantity"] == "constant current", "value"].iloc[0]
+        rows.append(
+            {"component": "cell", "quantity": "current density", "value": held / electrolyte.area_cm2,
+             "unit": "mA cm-2", "method": "constant current over the area; their errors not counted"}
+        )  # fmt: skip
         rows.append(
             {"component": "electrolyte", "quantity": "transference", "value": float(t_plus), "unit": "1",
              "sigma": (1 - float(t_plus)) * slope["slope_sigma"] / slope["slope"],

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from operando import electrochemistry, io
+from operando import dendrites, electrochemistry, io
 from operando.core.errors import InputError
 from operando.electrochemistry.salt_diffusion import Diffusivity
 from operando.pipeline.salt_profiles.settings import Cycler, Electrolyte, Profiles, SaltProfiles
@@ -69,6 +69,13 @@ def faults(settings: SaltProfiles) -> list[str]:
     signal = found.attempt("profiles", lambda: open_profiles(settings.profiles))
     record = found.attempt("cycler", lambda: read_cycler(settings.cycler))
     found.attempt("electrolyte.diffusivity", lambda: supplied_diffusivity(settings.electrolyte))
+    if signal is not None:
+        found.attempt(
+            "profiles",
+            lambda: dendrites.salt_concentration(signal, concentration=1.0, use_first=settings.profiles.use_first),
+        )
+    if record is not None:
+        found.attempt("cycler", lambda: electrochemistry.transition_time(record))
     measure = settings.measure
     if measure.full_below >= measure.none_above:
         found.append(
