@@ -255,3 +255,15 @@ def test_displaced_salt_needs_a_length():
     signal["y"].attrs["units"] = "px"
     with pytest.raises(UnitsError, match="voxel size is not known"):
         salt_displaced(salt_concentration(signal, concentration=1.0))
+
+
+def test_charge_that_returns_through_zero_keeps_its_sign():
+    values = np.array([-2.0, 0.0, 2.0, 4.0])
+    displaced = xr.Dataset({"displaced": ("t", values), "displaced_sigma": ("t", np.ones(4))})
+    found = displaced_per_charge(displaced, -0.05 * values)
+    assert found["slope"] == pytest.approx(20.0)
+
+
+def test_a_diffusivity_in_another_unit_is_refused_with_the_remedy(cell):
+    with pytest.raises(InputError, match="Check the units"):
+        fitted(cell, diffusivity=1e-20, free="none")

@@ -199,3 +199,69 @@ def test_the_overpotential_of_equal_concentrations_is_zero_and_of_none_is_missin
     half, quarter = (concentration_overpotential(0.5, 1.0, transference=t) for t in (0.5, 0.75))
     assert half == pytest.approx(2 * quarter)
     assert half == pytest.approx(0.02569 * np.log(2), rel=1e-3)
+
+
+def test_lists_are_taken_as_arrays():
+    np.testing.assert_allclose(sand_time([1.0, 2.0], 1.0, D) / sand_time(1.0, 1.0, D), [1.0, 0.25])
+    np.testing.assert_allclose(
+        sand_time(1.0, 1.0, [D, 2 * D], transference=[0.0, 0.5]) / sand_time(1.0, 1.0, D), [1, 8]
+    )
+    np.testing.assert_allclose(concentration_overpotential([1.0, 0.5], [1.0, 0.5]), 0.0)
+    assert isinstance(sand_time(1, 1, D), float)
+
+
+def test_the_salt_follows_sands_solution_in_time_and_depth():
+    from scipy.special import erfc
+
+    rate, spread = 0.05, 100.0  # um s-1 and um2 s-1
+    tau = np.pi * spread / (4 * rate**2)
+    t = np.array([0.0, 0.1, 0.5, 0.9]) * tau
+    found = salt_diffusion(t, thickness_um=30000, concentration=2.0, diffusivity=1e-10, rate_um_s=rate)
+    np.testing.assert_allclose(found["surface_low"], 2 * (1 - np.sqrt(t / tau)), atol=0.004)
+    length = np.sqrt(4 * spread * t[-1])
+    y = found["y"].values[found["y"].values < 5 * length] / length
+    ierfc = np.exp(-(y**2)) / np.sqrt(np.pi) - y * erfc(y)
+    np.testing.assert_allclose(
+        found["concentration"][-1, : y.size], 2 * (1 - rate * length / spread * ierfc), atol=0.004
+    )
+
+
+@pytest.mark.parametrize("current", [1.0, 100.0, 1e4])
+def test_depletion_by_a_large_current_in_a_thick_polymer_is_sands(current):
+    found = depletion_time(current, 1.0, 1e-12, thickness_um=1200)
+    assert found == pytest.approx(sand_time(current, 1.0, 1e-12), rel=3e-3)
+
+
+def test_a_surface_that_is_empty_within_half_a_cell_is_missing_from_the_beginning():
+    found = salt_diffusion([0.0, 1.0], thickness_um=1000, concentration=1.0, diffusivity=1e-12, rate_um_s=1e3)
+    assert found.attrs["depleted_s"] == 0.0
+    assert np.isnan(found["surface_low"]).all()
+    late = salt_diffusion([500.0], thickness_um=1000, concentration=1.0, diffusivity=1e-12, rate_um_s=1.0)
+    assert late.attrs["depleted_s"] < 500
+    assert np.isnan(late["concentration"]).all()
+
+
+def test_a_diffusivity_may_return_one_number():
+    constant = depletion_time(3.0, 1.0, 1e-11, thickness_um=500)
+    assert depletion_time(3.0, 1.0, lambda c: 1e-11, thickness_um=500) == pytest.approx(constant)
+
+
+@pytest.mark.parametrize(
+    ("t", "rate", "match"), [([], 0.1, "0 times"), ([0.0, 1.0], np.nan, "rate_um_s must be finite")]
+)
+def test_no_times_and_a_rate_that_is_no_number_are_refused(t, rate, match):
+    with pytest.raises(InputError, match=match):
+        salt_diffusion(t, thickness_um=100, concentration=1.0, diffusivity=1e-10, rate_um_s=rate)
+
+
+def test_a_polynomial_in_lithium_per_ether_oxygens_falls_with_the_salt():
+    found = polynomial_diffusivity([1e-13, 0.0], variable="Li per 100 EO", valid=(5.0, 20.0))
+    np.testing.assert_allclose(found(polymer_salt_concentration(np.array([8.0, 10.0, 50.0]))), [12.5e-13, 1e-12, 5e-13])
+    assert found(0.0) == pytest.approx(5e-13)
+
+
+def test_the_constant_current_begins_after_a_rest():
+    current = np.concatenate([np.zeros(50), np.full(50, -0.2)])
+    found = transition_time(record(current, np.linspace(0.1, 0.2, 100))).set_index("quantity")
+    assert found.loc["constant current", "value"] == pytest.approx(0.2)
+    assert found.loc["constant current", "t"] == pytest.approx(0.5)

@@ -96,3 +96,11 @@ def test_the_real_profiles_are_read_with_their_gap(data_folder):
     assert profiles.attrs["missing_numbers"] == [6]
     assert float(profiles.t[-1]) == (99 - 5) * 513.0
     assert float(profiles[0, 0]) == 13824.080078125
+
+
+def test_a_line_that_is_no_number_and_a_file_without_any_are_named(tmp_path):
+    write(tmp_path, 1, [1.0, 2.0])
+    (tmp_path / "cell(002).txt").write_text("# a header\n1.0 2.0\n")
+    (tmp_path / "cell(003).txt").write_text("# a header\n")
+    with pytest.raises(FileError, match=r"line 2 is '1.0 2.0' and not one number; cell\(003\)\.txt: no number\."):
+        open_profiles(tmp_path, field_of_view_um=2, interval_s=1)

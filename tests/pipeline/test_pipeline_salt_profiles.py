@@ -179,3 +179,54 @@ def test_the_example_on_real_data_finds_what_its_page_says(data_folder, tmp_path
     slope = yaml.safe_load((tmp_path / "run" / "slope.json").read_text())
     assert slope["slope"] == pytest.approx(160.9, abs=1)
     assert slope["slope_sigma"] == pytest.approx(5.9, abs=0.5)
+
+
+def test_a_rest_before_the_current_changes_no_time(run):
+    from operando.pipeline.salt_profiles.comparing import depletion_rows
+    from operando.pipeline.storage import read_dataset, read_json, read_table
+
+    measured, fitted = read_dataset(run.folder / "measured.zarr"), read_dataset(run.folder / "fitted.zarr")
+    record, slope = read_table(run.folder / "cycler.parquet"), read_json(run.folder / "slope.json")
+    rest = pd.DataFrame({"time_h": [3.0, 4.999], "current_ma": 0.0, "voltage_v": 0.0})
+    # Made to be full at the seventh profile, so that there is a time by the profiles too.
+    measured["stage"].loc[{"electrode": "plated", "t": measured["t"][6:]}] = 2
+    one, other = (
+        depletion_rows(measured, table, slope, D, fitted, D)
+        for table in (record, pd.concat([rest, record], ignore_index=True))
+    )
+    times = one["quantity"] == "time to depletion"
+    np.testing.assert_allclose(one.loc[times, "value"], other.loc[times, "value"])
+    assert one.loc[times, "value"].iloc[1] == pytest.approx(1 + 1 / 12)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "match"),
+    [
+        ("profiles", {"use_first": 12}, "must leave profiles under current"),
+        ("profiles", {"count": 3}, "at least four profiles"),
+        ("measure", {"over_um": 5.0}, "at least three points"),
+        (
+            "cycler",
+            {"columns": {"time": ["time/h", "h"], "current": ["zero", "mA"], "voltage": ["U/V", "V"]}},
+            "got none",
+        ),
+    ],
+)
+def test_what_a_run_would_stumble_over_is_found_by_the_check(folder, section, change, match):
+    pd.read_csv(folder / "record.csv").assign(zero=0.0).to_csv(folder / "record_zero.csv", index=False)
+    content = yaml.safe_load(recipe(folder, output=str(folder / "stumble")).read_text())
+    content.setdefault(section, {}).update(change)
+    content["cycler"]["file"] = "record_zero.csv"
+    (folder / "stumble.yaml").write_text(yaml.safe_dump(content))
+    (fault,) = pipeline.load(folder / "stumble.yaml").faults()
+    assert match in fault
+
+
+def test_a_field_of_view_without_background_is_a_fault(folder, tmp_path):
+    for path in sorted(folder.glob("cell*.txt")):
+        lines = path.read_text().split("\n")[1:]
+        (tmp_path / path.name).write_text("\n".join(lines[38:82]))
+    pd.read_csv(folder / "record.csv").to_csv(tmp_path / "record.csv", index=False)
+    (fault,) = pipeline.load(recipe(tmp_path)).faults()
+    assert fault.startswith("profiles")
+    assert "Export more of the field of view" in fault

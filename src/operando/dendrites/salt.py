@@ -276,7 +276,7 @@ def displaced_per_charge(displaced: xr.Dataset, charge_mah: Any, *, until: float
     ----------
     displaced : Dataset of :func:`salt_displaced`
     charge_mah : array-like, shape (t)
-        Charge passed by the middle of each profile, in mAh; its magnitude is used.
+        Charge passed by the middle of each profile, in mAh; counted positive where it is largest.
     until : float, optional
         Use profiles up to this charge only.
 
@@ -303,7 +303,9 @@ def displaced_per_charge(displaced: xr.Dataset, charge_mah: Any, *, until: float
     >>> round(displaced_per_charge(displaced, [0.0, 0.1, 0.2])["slope"], 6)
     20.0
     """
-    charge = np.abs(np.asarray(charge_mah, dtype=float))
+    charge = np.asarray(charge_mah, dtype=float)
+    largest = max(np.nanmin(charge), np.nanmax(charge), key=abs) if np.isfinite(charge).any() else 0.0
+    charge = charge * np.sign(largest)
     used = np.isfinite(charge) & np.isfinite(displaced["displaced"].values)
     if until is not None:
         used &= charge <= until

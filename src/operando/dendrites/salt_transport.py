@@ -48,7 +48,7 @@ def fit_salt_transport(
     diffusivity : float or callable of concentration, m2 s-1
         As ``electrochemistry.salt_diffusion`` takes it.
     plated : {"low", "high"}
-        Electrode on which lithium is plated while the current has its first sign.
+        Electrode on which lithium is plated while the current has the sign that its largest value has.
     free : {"none", "scale", "tilt"}
         What is found of the diffusivity: nothing, so that it is taken as given; a factor s; or a factor and how it
         changes with the salt, :math:`s\, e^{b (u - 1)}` with u the share of the initial concentration.
@@ -192,7 +192,13 @@ def fit_salt_transport(
     modeled = np.full(values.shape, np.nan)
     modeled[:, seen] = shape * project(full)[1]
     surfaces = np.stack([solved["surface_low"].values, solved["surface_high"].values]) / initial
-    at_limit = bool(not np.nanmin(surfaces) > 0.05 or np.isnan(surfaces[:, used]).any())
+    if not np.isfinite(shape[used]).any():
+        raise InputError(
+            f"{where}: no diffusion was found that carries the current to the end of a single profile, with "
+            f"{full[0]:.3g} um of salt displaced per mAh in {edges[1] - edges[0]:.4g} um of electrolyte. Check the "
+            "units of current, lengths and times, and the diffusivity (m2 s-1)."
+        )
+    at_limit = bool((surfaces <= 0.05).any() or np.isnan(surfaces[:, used]).any())
     if at_limit:
         # Beside a cliff a slope says nothing about an interval.
         covariance[:] = np.nan

@@ -16,7 +16,7 @@ ETHER_CM3_MOL = 39.3
 SALT_CM3_MOL = 141.0
 """Volume that a mole of LiTFSI adds to PEO, assumed constant."""
 
-_VARIABLES = ("EO:Li", "mol/L")
+_VARIABLES = ("EO:Li", "Li per 100 EO", "mol/L")
 
 
 def polymer_salt_concentration(
@@ -78,8 +78,8 @@ def polynomial_diffusivity(
     ----------
     coefficients : sequence of float, m2 s-1
         Highest power first.
-    variable : {"mol/L", "EO:Li"}
-        What the polynomial is a polynomial of.
+    variable : {"mol/L", "EO:Li", "Li per 100 EO"}
+        What the polynomial is a polynomial of. The last two are reciprocal, and both 10 where EO:Li is 10.
     valid : pair of float
         Between which values of the variable it may be used. Outside, the value at the nearer end is taken:
         polynomials of measured diffusivities fall below zero soon beyond.
@@ -123,9 +123,11 @@ def polynomial_diffusivity(
 
     def diffusivity(concentration: Any) -> np.ndarray:
         c = np.asarray(concentration, dtype=float)
-        if variable == "EO:Li":
+        if variable != "mol/L":
             # No salt is infinitely many ether oxygens; at that end the range ends it.
             c = ether_oxygens_per_lithium(np.fmax(c, 1e-6))
+        if variable == "Li per 100 EO":
+            c = 100 / c
         return np.asarray(scale * np.polyval(coefficients, np.clip(c, low, high)))
 
     return diffusivity

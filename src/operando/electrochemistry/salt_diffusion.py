@@ -212,11 +212,13 @@ def salt_diffusion(
     )
     if solved.status < 0:
         raise InputError(
-            f"{where}: the equation could not be integrated ({solved.message}). The diffusivity must be positive and "
-            "smooth over all concentrations that occur; hold it constant outside of the range that was measured."
+            f"{where}: the equation could not be integrated ({solved.message.strip()}). The diffusivity must be positive "
+            "and smooth over all concentrations that occur: hold it constant outside of the range that was measured, and "
+            "check the units of lengths (um), times (s) and diffusivity (m2 s-1)."
         )
     share = np.full((times.size, cells), np.nan)
-    share[: solved.t.size] = solved.y.T
+    if len(solved.t):  # a list where there is none
+        share[: solved.t.size] = solved.y.T
     ends = np.full((times.size, 2), np.nan)
     for row, t in enumerate(solved.t):
         ends[row] = surfaces(float(t), share[row])
@@ -266,6 +268,6 @@ def check_transference(where: str, transference: Any) -> None:
     """Raise InputError unless the transference is below 1."""
     if not (np.asarray(transference, dtype=float) < 1).all():
         raise InputError(
-            f"{where}: transference must be a number below 1, got {transference!r}. A cation that carries all of the current "
-            "moves no salt: there is no depletion and no such time."
+            f"{where}: transference must be a number below 1, got {transference!r}. A cation that carries all of the "
+            "current moves no salt: there is no depletion and no such time."
         )

@@ -182,9 +182,9 @@ def depletion_time(
 
     Notes
     -----
-    The equation is that of :func:`salt_diffusion`, integrated until the concentration at the plated electrode is 0. Of an
-    electrolyte thicker than twenty times the largest D / w, which the layer never crosses, no more than that is solved for, so
-    that the grid stays fine beside the electrode.
+    The equation is that of :func:`salt_diffusion`, integrated until the concentration at the plated electrode is 0.
+    Of an electrolyte thicker than twenty times the largest D / w, which the layer never crosses, no more than that is
+    solved for: so the grid is fine beside the electrode whatever the current.
 
     Examples
     --------
@@ -239,8 +239,8 @@ def transition_time(
     -------
     DataFrame
         A quantity table of ``cell``: ``transition time`` (h, since the current began; ``t`` on the clock of the record;
-        NaN where the current was held), ``time under constant current`` (h), ``constant current`` (mA, its magnitude; ``t``
-        is when it began), ``voltage at the end`` (V) of the constant current, ``voltage at the start`` (V).
+        NaN where the current was held), ``time under constant current`` (h), ``constant current`` (mA, its magnitude;
+        ``t`` is when it began), ``voltage at the end`` (V) of the constant current, ``voltage at the start`` (V).
         ``attrs["kind"]`` is "voltage limit" or "none".
 
     Raises

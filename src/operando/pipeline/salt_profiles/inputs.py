@@ -69,11 +69,16 @@ def faults(settings: SaltProfiles) -> list[str]:
     signal = found.attempt("profiles", lambda: open_profiles(settings.profiles))
     record = found.attempt("cycler", lambda: read_cycler(settings.cycler))
     found.attempt("electrolyte.diffusivity", lambda: supplied_diffusivity(settings.electrolyte))
+    salt = None
     if signal is not None:
-        found.attempt(
-            "profiles",
-            lambda: dendrites.salt_concentration(signal, concentration=1.0, use_first=settings.profiles.use_first),
+        first = settings.profiles.use_first
+        salt = found.attempt(
+            "profiles", lambda: dendrites.salt_concentration(signal, concentration=1.0, use_first=first)
         )
+        if first >= signal.sizes["t"]:
+            found.append(
+                f"profiles.use_first: must leave profiles under current, got {first} of {signal.sizes['t']}. Lower it."
+            )
     if record is not None:
         found.attempt("cycler", lambda: electrochemistry.transition_time(record))
     measure = settings.measure
@@ -81,6 +86,11 @@ def faults(settings: SaltProfiles) -> list[str]:
         found.append(
             f"measure.full_below: must be below measure.none_above ({measure.none_above:g}), got "
             f"{measure.full_below:g}. Exchange them."
+        )
+    if salt is not None and measure.over_um < 2 * salt.attrs["spacing"]:
+        found.append(
+            f"measure.over_um: must hold at least three points of the profiles, {salt.attrs['spacing']:g} um apart, "
+            f"got {measure.over_um:g}. Lengthen it."
         )
     if signal is not None and record is not None:
         hours = profile_hours(signal, record, settings.cycler)

@@ -92,27 +92,26 @@ def make_report(task: Task) -> None:
 
         def sand() -> report.Section:
             shown = times[times["quantity"] == "time to depletion"]
-            return report.Section(
-                "Time to depletion against Sand's time",
-                _fit_text(fits),
-                [
-                    book.figure(
-                        "changes",
-                        report.salt_changes(salt.assign_attrs(simulated=simulated), hours, fits, mark_h=mark),
-                        "Change of the signal since the first profiles: measured, and by diffusion, blurred as the "
-                        "edges are.",
-                    ),
+            items: list[report.FigureItem | report.TableItem] = [
+                book.figure(
+                    "changes",
+                    report.salt_changes(salt.assign_attrs(simulated=simulated), hours, fits, mark_h=mark),
+                    "Change of the signal since the first profiles: measured, and by diffusion, blurred as the edges "
+                    "are.",
+                )
+            ]
+            if np.isfinite(shown["value"]).any():
+                items.append(
                     book.figure(
                         "sand",
                         report.sand_times(times),
                         "Time from the beginning of the current until the plated electrode has no salt. Bars are 95 % "
                         "intervals from the salt displaced per charge; the error of D is not known and not in them.",
-                    ),
-                    report.TableItem(
-                        shown[["component", "value", "sigma", "unit", "method"]], "The same as numbers.", name="times"
-                    ),
-                ],
-            )
+                    )
+                )
+            columns = ["component", "value", "sigma", "unit", "method"]
+            items.append(report.TableItem(shown[columns], "The times as numbers.", name="times"))
+            return report.Section("Time to depletion against Sand's time", _fit_text(fits), items)
 
         sections = laid_out(task, [seen, electrodes, sand, lambda: ledger_section(ledger)])
         with task.writing("report.html") as path:
@@ -207,6 +206,12 @@ def _flags(
         flags.append(
             f"All of the signal changes by {100 * drift['value']:.2f} ± {196 * drift['sigma']:.2f} % per hour. Salt "
             "cannot go: the gain drifts, or electrolyte leaves the field of view."
+        )
+    t_plus = ledger.loc[ledger["quantity"] == "transference", "value"]
+    if (t_plus.abs() > 1).any():
+        flags.append(
+            f"A transference of {t_plus.iloc[0]:.3g} cannot be: check the area, the unit of the current, the "
+            "concentration and the field of view."
         )
     if "supplied D(c)" in fits:
         given, free = fits["supplied D(c)"].attrs["chi2"], fits["fitted D(c)"].attrs["chi2"]

@@ -39,7 +39,7 @@ class Diffusivity(Settings):
     """Of the salt, as a polynomial."""
 
     coefficients: list[float] = Field(min_length=1, description="in m2 s-1, highest power first")
-    variable: Literal["mol/L", "EO:Li"] = Field("mol/L", description="what it is a polynomial of")
+    variable: Literal["mol/L", "EO:Li", "Li per 100 EO"] = Field("mol/L", description="what it is a polynomial of")
     valid: tuple[float, float] = Field(description="between which values it may be used; constant outside")
 
 
