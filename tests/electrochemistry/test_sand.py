@@ -265,3 +265,8 @@ def test_the_constant_current_begins_after_a_rest():
     found = transition_time(record(current, np.linspace(0.1, 0.2, 100))).set_index("quantity")
     assert found.loc["constant current", "value"] == pytest.approx(0.2)
     assert found.loc["constant current", "t"] == pytest.approx(0.5)
+
+
+def test_an_equation_that_cannot_be_integrated_ends_in_one_error_that_names_the_units():
+    with pytest.raises(InputError, match="check the units of lengths"):
+        salt_diffusion([0.0, 3600.0], thickness_um=0.8, concentration=1.0, diffusivity=1e-2, rate_um_s=1e-4)

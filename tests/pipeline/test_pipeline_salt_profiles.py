@@ -230,3 +230,16 @@ def test_a_field_of_view_without_background_is_a_fault(folder, tmp_path):
     (fault,) = pipeline.load(recipe(tmp_path)).faults()
     assert fault.startswith("profiles")
     assert "Export more of the field of view" in fault
+
+
+def test_an_area_that_makes_the_transference_absurd_is_flagged(run):
+    from operando.pipeline.salt_profiles.page import _flags
+    from operando.pipeline.storage import read_dataset, read_table
+
+    salt, measured, fitted = (read_dataset(run.folder / f"{name}.zarr") for name in ("salt", "measured", "fitted"))
+    times, ledger = read_table(run.folder / "times.parquet"), read_table(run.folder / "ledger.parquet")
+    assert value(ledger, "cell", "current density")[0] == pytest.approx(CURRENT / AREA)
+    fits = {"fitted D(c)": fitted}
+    assert not [flag for flag in _flags(salt, measured, fits, times, ledger) if "check the area" in flag]
+    ledger.loc[ledger["quantity"] == "transference", "value"] = -40.0
+    assert [flag for flag in _flags(salt, measured, fits, times, ledger) if "transference of -40 cannot be" in flag]

@@ -17,7 +17,8 @@ from operando.dendrites.held_out import held_out_importance, shapley_importance
 from operando.dendrites.importance import conditional_permutation
 from operando.dendrites.interface import find_interface
 from operando.dendrites.local_sensitivity import across_runs, sensitivity, sensitivity_runs, sensitivity_summary
-from operando.dendrites.salt import displaced_per_charge, electrode_surface, salt_concentration, salt_displaced
+from operando.dendrites.salt import electrode_surface, salt_concentration
+from operando.dendrites.salt_displacement import displaced_per_charge, salt_displaced
 from operando.dendrites.salt_transport import fit_salt_transport, fitted_diffusivity
 from operando.dendrites.scores import advantage, correlation, leak, score, score_intervals, within_frame_correlation
 from operando.dendrites.slopes import curvature, slopes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -198,23 +199,26 @@ def salt_diffusion(
         return float(surfaces(t, share).min())
 
     emptied.terminal = True  # type: ignore[attr-defined]
-    solved = solve_ivp(
-        slope,
-        (0.0, max(times[-1], 1e-9)),
-        np.ones(cells),
-        method="LSODA",
-        t_eval=times,
-        events=emptied,
-        rtol=tolerance,
-        atol=tolerance / 100,
-        lband=1,
-        uband=1,
-    )
+    with warnings.catch_warnings():
+        # What it warns of ends in the error below.
+        warnings.filterwarnings("ignore", message="lsoda")
+        solved = solve_ivp(
+            slope,
+            (0.0, max(times[-1], 1e-9)),
+            np.ones(cells),
+            method="LSODA",
+            t_eval=times,
+            events=emptied,
+            rtol=tolerance,
+            atol=tolerance / 100,
+            lband=1,
+            uband=1,
+        )
     if solved.status < 0:
         raise InputError(
-            f"{where}: the equation could not be integrated ({solved.message.strip()}). The diffusivity must be positive "
-            "and smooth over all concentrations that occur: hold it constant outside of the range that was measured, and "
-            "check the units of lengths (um), times (s) and diffusivity (m2 s-1)."
+            f"{where}: the equation could not be integrated ({solved.message.strip()}). The diffusivity must be "
+            "positive and smooth over all concentrations that occur: hold it constant outside of the range that was "
+            "measured, and check the units of lengths (um), times (s) and diffusivity (m2 s-1)."
         )
     share = np.full((times.size, cells), np.nan)
     if len(solved.t):  # a list where there is none

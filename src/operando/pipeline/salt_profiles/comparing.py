@@ -36,7 +36,7 @@ def depletion_rows(
     """Time to depletion by every way, in h after the current began."""
     seen = electrochemistry.transition_time(record)
     found = seen.set_index("quantity")
-    held, began = found.loc["constant current", ["value", "t"]]
+    held, began = found.loc[["constant current"], ["value", "t"]].to_numpy(dtype=float)[0].tolist()
     rows: list[dict[str, Any]] = [
         {"component": "voltage", "quantity": _TIME, "value": found.loc["transition time", "value"], "unit": "h",
          "sigma": found.loc["transition time", "sigma"],
