@@ -32,8 +32,7 @@ def depend(task: Task) -> None:
     ]
     shared = [rows.assign(outside_share=rows.attrs.get("outside_share", float("nan"))) for rows in overall]
     write_table(task, "global.parquet", pd.concat(shared, ignore_index=True))
-    lost = dendrites.held_out_importance(
-        table, hidden=hidden, max_epochs=given["epochs"], repeats=how.permutations, seed=seed
-    )
+    # Small networks, several together: those of the forecast know too little of unseen images to lose anything.
+    lost = dendrites.held_out_importance(table, repeats=how.permutations, seed=seed)
     known = {name: lost.attrs[name] for name in ("r2", "r2_within")}
     write_table(task, "importance.parquet", lost.assign(**known))

@@ -89,7 +89,7 @@ def make_steps(settings: GrowthRate, workers: int) -> list[Step]:
             },
             bytes_in_memory=_BASE_BYTES + _memory(rows, hidden, workers),
             bytes_on_disk=500 * rows,
-            seconds=10 + len(settings.splits) * how.repeats * (1.5 * one + 4),
+            seconds=10 + len(settings.splits) * how.repeats * (2 * one + 8),
         ),
         Step(
             name="forecast",
