@@ -90,16 +90,18 @@ class Salt(Settings):
 
 
 class Forecast(Settings):
-    """The network that forecasts, and what it is compared with."""
+    """The paper's network, what it is compared with, and what forecasts."""
 
-    hidden: Layers = Field([16, 16], description="neurons of each hidden layer")
+    hidden: Layers = Field([16, 16], description="neurons of each hidden layer of the paper's network")
     epochs: int = Field(250, ge=1, description="at most, of every training of this recipe; the paper's limit is 1000")
     model: str = Field(
         "network pattern",
         description="which of the compared models forecasts the growth after the last image; "
         "operando.dendrites.MODELS lists them",
     )
-    restarts: int = Field(3, ge=1, description="trainings of which the one of highest evidence forecasts")
+    restarts: int = Field(
+        3, ge=1, description="trainings of that network, of which the one of highest evidence is kept"
+    )
     splits: Annotated[list[Split], Field(min_length=1)] = Field(
         ["random", "frame", "experiment"],
         description="how rows are held out: random (as the paper; leaks), frame, experiment",
@@ -136,12 +138,17 @@ class GrowthRate(Settings):
     output: str | None = Field(None, description="run folder; null: beside this file, under its name")
     seed: int = Field(0, ge=0, description="of everything random")
     credit: str = Field("", description="whose images these are, for the report")
-    experiments: Annotated[list[Experiment], Field(min_length=1)] = Field(description="The series of images.")
+    experiments: Annotated[list[Experiment], Field(min_length=1)] = Field(
+        description="The series of images. Each has name, images and, where the files do not say it, interval_min (or "
+        "times_min) and pixel_size_um; further frames, normal, saturation and current_density."
+    )
     simulated: bool = Field(False, description="true marks everything shown as simulated")
     interface: Interface = Field(Interface(), description="How the edge of the metal is found.")
     salt: Salt = Field(Salt(), description="From gray values to the concentration of the salt.")
     points: int = Field(200, ge=3, description="points along the interface, evenly spread")
-    forecast: Forecast = Field(Forecast(), description="The network that forecasts, and what it is compared with.")
+    forecast: Forecast = Field(
+        Forecast(), description="The paper's network, what it is compared with, and what forecasts."
+    )
     study: Study = Field(Study(), description="Which features, times and networks it takes.")
     sensitivity: Sensitivity = Field(Sensitivity(), description="What the growth rate depends on.")
     truth: str | None = Field(None, description="JSON with what a simulation knows: ceilings of R and sensitivities")
