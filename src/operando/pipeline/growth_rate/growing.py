@@ -73,13 +73,14 @@ def measure(task: Task) -> None:
         whole = dendrites.features_table(
             found, surface, given["points"], experiment=item.name, stage=stage, include_last=True
         )
-        known = whole["growth_rate_next"].notna()
+        # Growth may be unknown elsewhere, too, where an image was lost: only the last image has it still to come.
+        last = whole["frame"] == found.sizes["t"] - 1
         units = whole.attrs["units"]
-        tables.append(whole[known])
-        lasts.append(whole[~known])
+        tables.append(whole[whole["growth_rate_next"].notna()])
+        lasts.append(whole[last])
         high = dendrites.height(found)
         traces.append(_over_time(item.name, found, high, surface, stage))
-        rows += _grown(item, high, stage)
+        rows += _grown(item, high)
         task.progress(number + 1, len(experiments), item.name)
     write_table(task, "features.parquet", _joined(tables, units))
     write_table(task, "next.parquet", _joined(lasts, units))
@@ -129,7 +130,7 @@ def _intervals(over_time: pd.DataFrame, units: dict[str, str]) -> pd.DataFrame:
     return table
 
 
-def _grown(item: Experiment, high: xr.DataArray, stage: xr.DataArray) -> list[pd.DataFrame]:
+def _grown(item: Experiment, high: xr.DataArray) -> list[pd.DataFrame]:
     """Rows of one experiment: height and roughness of every image, growth beside Faraday's law."""
     common = {"component": item.name, "unit": "um", "n": high.sizes["x"]}
     rows: list[dict[str, Any]] = []

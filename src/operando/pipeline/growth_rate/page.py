@@ -222,6 +222,7 @@ def _facts(shown: Shown) -> dict[str, str]:
         "Images": f"{images} in {len(shown.series)} experiment{'s' if len(shown.series) > 1 else ''}",
         "Pixel": " x ".join(f"{step[dim]:.4g}" for dim in ("y", "x")) + " um",
         "Samples": str(len(shown.features)),
+        "Forecast by": chosen,
     }
     for split in shown.splits:
         facts[f"R, {_WORDS[split]} held out"] = _r(shown.reached(split, "r", chosen))

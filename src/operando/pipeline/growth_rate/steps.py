@@ -14,10 +14,10 @@ from operando.pipeline.growth_rate.page import make_report
 from operando.pipeline.growth_rate.settings import GrowthRate, Split
 from operando.pipeline.step import Step, derived_seed
 
-_PIXELS_PER_SECOND = 8e5  # interface and concentration; docs/benchmarks.md says how this and the next were measured
-_SECONDS_PER_PRODUCT = (
-    4e-11  # per row and pair of weights of one epoch: J'J and what goes with it, two networks at once
-)
+# Rates of a quiet machine of two cores: docs/benchmarks.md, growth of a dendrite.
+_PIXELS_PER_SECOND = 1.5e6  # interface and concentration
+# Per row and pair of weights of one epoch, two networks at once: J'J and what goes with it.
+_SECONDS_PER_PRODUCT = 2.2e-11
 _EPOCH_SECONDS = 2e-4
 _INPUTS = 14
 _BASE_BYTES = 500_000_000
