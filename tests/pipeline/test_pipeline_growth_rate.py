@@ -165,6 +165,19 @@ def test_a_plain_tiff_series_runs_with_an_interval_a_pixel_and_one_experiment(im
     assert (loaded.folder / "report.html").exists()
 
 
+@pytest.mark.slow
+def test_an_image_that_was_lost_is_left_out_and_only_the_last_one_is_forecast(tmp_path: Path) -> None:
+    values = samples.srs_series((64, 48), frames=10, seed=3003)["image"].values.copy()
+    values[4] = 0
+    tifffile.imwrite(tmp_path / "lost.tif", values, photometric="minisblack")
+    recipe = plain(tmp_path / "lost.tif")
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "interface": {"missing": "nan"}}))
+    loaded = load(recipe)
+    loaded.run()
+    assert read_table(loaded.folder / "next.parquet")["frame"].unique().tolist() == [9]
+    assert read_table(loaded.folder / "forecast.parquet")["frame"].unique().tolist() == [9]
+
+
 def test_a_series_is_the_same_from_a_stack_and_from_single_images(images: Path, tmp_path: Path) -> None:
     stack = tifffile.imread(images)
     paths = [str(tmp_path / f"t{number}.tif") for number in range(len(stack))]
