@@ -20,7 +20,7 @@ def faults(settings: GrowthRate) -> list[str]:
     found = Faults()
     inner: dict[str, int] = {}
     for item in settings.experiments:
-        series = found.attempt("experiments", lambda item=item: open_series(item))  # type: ignore[misc]
+        series = found.attempt(f"experiments, {item.name}", lambda item=item: open_series(item))  # type: ignore[misc]
         if series is not None:
             inner[item.name] = series.sizes["t"] - 2
         if series is not None and series.sizes["x"] - 2 * _EDGE < settings.points:
