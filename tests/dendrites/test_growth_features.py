@@ -342,3 +342,10 @@ def test_axes_in_millimeters_give_the_table_of_micrometers() -> None:
     assert other.attrs["units"] == one.attrs["units"]
     for name in ("x_um", "concentration_gradient", "growth_rate", "curvature"):
         np.testing.assert_allclose(other[name], one[name], rtol=1e-6, atol=1e-9)
+
+
+def test_a_surface_without_its_sigma_is_refused_with_what_makes_one() -> None:
+    line = xr.DataArray(np.full((3, 12), 30.0), dims=("t", "x"), attrs={"units": "um", "metal": "high", "edge": 40.5})
+    surface = xr.Dataset({"concentration": line, "concentration_gradient": line})
+    with pytest.raises(InputError, match=r"lacks concentration_sigma\. Pass what operando\.dendrites\.surface_state"):
+        features_table(line, surface, 5, interval_min=5)

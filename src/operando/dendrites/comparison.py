@@ -94,6 +94,19 @@ def compare(
     errors for independent: where neighboring points err alike, and a frame is new, it covers less than it says.
 
     Memory: one row of ``predictions`` (about 0.1 kB) per model, split, repeat and row of the table.
+
+    Examples
+    --------
+    Where the next growth rate is the current one, persistence makes no error:
+
+    >>> from operando.dendrites import feature_names
+    >>> made = np.random.default_rng(0).uniform(-1, 1, (160, 14))
+    >>> table = pd.DataFrame(made, columns=feature_names()).assign(experiment="a", stage="none")
+    >>> table["frame"] = np.repeat(np.arange(1, 9), 20)
+    >>> scores, predictions = compare(table.assign(growth_rate_next=table["growth_rate"]), models=["persistence"],
+    ...     splits=["frame"], repeats=1)
+    >>> scores[["model", "r_test", "rmse"]].round(6).to_numpy().tolist(), len(predictions)
+    ([['persistence', 1.0, 0.0]], 160)
     """
     names = list(MODELS if models is None else [models] if isinstance(models, str) else models)
     known = (*MODELS, CONFORMAL_NETWORK)

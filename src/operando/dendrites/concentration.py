@@ -11,7 +11,8 @@ import xarray as xr
 from operando.core.axes import axis_spacing
 from operando.core.errors import AxesError, InputError
 from operando.core.provenance import record
-from operando.dendrites.interface import METAL, labeled_frames
+from operando.dendrites.growth import SIDES
+from operando.dendrites.interface import labeled_frames
 from operando.dendrites.profile import noise_variance
 
 # A Gaussian line that is bright enough to clip ends about so many times as far from its center as it clips.
@@ -282,7 +283,7 @@ def _check_interface(frames: xr.DataArray, interface: Any) -> str:
     if (
         not isinstance(interface, xr.Dataset)
         or "position" not in interface
-        or interface.attrs.get("metal") not in METAL
+        or interface.attrs.get("metal") not in SIDES
     ):
         raise InputError(
             "concentration: interface must be the Dataset of operando.dendrites.find_interface, with 'position' and "

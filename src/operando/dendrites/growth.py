@@ -12,6 +12,7 @@ from operando.core.axes import axis_spacing
 from operando.core.errors import AxesError, InputError, nearest
 
 SIDES = ("high", "low")
+"""Ends of the y axis at which the metal may lie."""
 
 
 def position_of(interface: Any, *, where: str) -> xr.DataArray:

@@ -12,12 +12,10 @@ from operando.core.errors import InputError, nearest
 from operando.core.provenance import record
 from operando.dendrites.boundary import half_level, trace_edge
 from operando.dendrites.bridging import bridge
+from operando.dendrites.growth import SIDES
 from operando.dendrites.line import trace_line, unseen
 
-METAL = ("high", "low")
-"""Ends of the y axis at which the metal may lie."""
-
-_CHOICES = {"metal": (None, *METAL), "rule": ("line", "edge"), "missing": ("raise", "nan")}
+_CHOICES = {"metal": (None, *SIDES), "rule": ("line", "edge"), "missing": ("raise", "nan")}
 _SMALLEST = 8
 
 

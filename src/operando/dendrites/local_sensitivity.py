@@ -289,6 +289,20 @@ def sensitivity_runs(
     References
     ----------
     Ma et al., J. Electrochem. Soc. 168 (2021) 090523, Fig. 6.
+
+    Examples
+    --------
+    Growth that the concentration tells and the slope does not:
+
+    >>> from operando.dendrites import feature_names
+    >>> made = np.random.default_rng(0).uniform(-1, 1, (160, 14))
+    >>> table = pd.DataFrame(made, columns=feature_names()).assign(experiment="a", stage="none")
+    >>> table["frame"] = np.repeat(np.arange(1, 9), 20)
+    >>> table["growth_rate_next"] = 0.2 * table["concentration"]
+    >>> found = sensitivity_runs(table, runs=2, hidden=(2,), max_epochs=50, times="current")
+    >>> means = across_runs(found).query("stage == 'all'").set_index("feature")["mean"]
+    >>> bool(means["concentration"] > 10 * means["slope"]), means.round(1)["concentration"].item()
+    (True, 0.2)
     """
     from operando.dendrites.restarts import train_networks
 

@@ -78,6 +78,20 @@ def ablation(
     -----
     With the defaults this is Figure 4 of the paper, 4 x 3 x 4 combinations and 5 repeats, for three splits: 720
     trainings.
+
+    Examples
+    --------
+    Growth that the growth before tells, and slopes that tell nothing:
+
+    >>> from operando.dendrites import feature_names
+    >>> made = np.random.default_rng(0).uniform(-1, 1, (160, 14))
+    >>> table = pd.DataFrame(made, columns=feature_names()).assign(experiment="a", stage="none")
+    >>> table["frame"] = np.repeat(np.arange(1, 9), 20)
+    >>> table["growth_rate_next"] = 0.2 * table["growth_rate"]
+    >>> found = ablation(table, feature_sets=["slopes", "growth"], times=["current"], networks=["2"], splits=["frame"],
+    ...     repeats=1, max_epochs=50)
+    >>> (found.set_index("features")["r_test"] > 0.99).to_dict()
+    {'slopes': False, 'growth': True}
     """
     shapes = [layers_of(network) for network in ([networks] if isinstance(networks, str) else networks)]
     if not (shapes and len(feature_sets) and len(times)):

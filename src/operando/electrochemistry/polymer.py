@@ -59,7 +59,32 @@ def polymer_salt_concentration(
 def ether_oxygens_per_lithium(
     concentration: Any, *, ether_cm3_mol: float = ETHER_CM3_MOL, salt_cm3_mol: float = SALT_CM3_MOL
 ) -> Any:
-    """EO:Li from the concentration in mol L-1: the inverse of :func:`polymer_salt_concentration`."""
+    """EO:Li from the concentration: the inverse of :func:`polymer_salt_concentration`.
+
+    Parameters
+    ----------
+    concentration : float or array, mol L-1
+        Of the salt.
+    ether_cm3_mol, salt_cm3_mol : float, cm3 mol-1
+        As there.
+
+    Returns
+    -------
+    float or array
+        Ether oxygens per lithium.
+
+    Raises
+    ------
+    InputError
+        Where the concentration is not positive.
+
+    Examples
+    --------
+    A liter of 1 mol salt of 100 cm3 leaves 900 cm3 for ether units of 45 cm3:
+
+    >>> ether_oxygens_per_lithium(1.0, ether_cm3_mol=45, salt_cm3_mol=100)
+    20.0
+    """
     (concentration,) = as_numbers(concentration)
     check_positive("ether_oxygens_per_lithium", concentration=concentration)
     return (1000.0 / concentration - salt_cm3_mol) / ether_cm3_mol
